@@ -1,0 +1,1 @@
+"""Onefield: neural fields and 3D reconstruction behind one interface."""

@@ -1,0 +1,89 @@
+"""The one interface of every representation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from onefield.errors import UsageError, nearest_name
+from onefield.types import QUANTITIES, Bounds, Sample
+
+
+class Field(nn.Module, ABC):
+    """Maps points (and, where it matters, directions and time) to named quantities.
+
+    Attributes:
+        domain: where the field is defined, in world units.
+        provides: the quantities of `Sample` that it can answer.
+        needs_directions: the quantities that depend on the viewing direction.
+    """
+
+    domain: Bounds
+    provides: frozenset[str]
+    needs_directions: frozenset[str] = frozenset()
+
+    @final
+    def query(
+        self,
+        points: Float[Tensor, "*b d"],
+        *,
+        directions: Float[Tensor, "*b 3"] | None = None,
+        time: Float[Tensor, "*b"] | None = None,
+        want: Iterable[str] | None = None,
+    ) -> Sample:
+        """Answers the wanted quantities at world points.
+
+        Args:
+            points: world coordinates.
+            directions: unit vectors along which each point is looked at (from the eye to the point).
+            time: one time a point, for fields that move.
+            want: names of quantities; None asks for everything that the field provides.
+
+        Raises:
+            UsageError: wrong dimension, unknown or missing quantity, or directions missing where they matter.
+        """
+        wanted = self.provides if want is None else frozenset(want)
+        self._check(points, directions, wanted)
+        batch = points.shape[:-1]
+        flat = self._evaluate(
+            points.reshape(-1, points.shape[-1]),
+            None if directions is None else directions.reshape(-1, directions.shape[-1]),
+            None if time is None else time.reshape(-1),
+            wanted,
+        )
+        return flat if len(batch) == 1 else flat.reshape_batch(batch)
+
+    @abstractmethod
+    def _evaluate(
+        self,
+        points: Float[Tensor, "n d"],
+        directions: Float[Tensor, "n 3"] | None,
+        time: Float[Tensor, "n"] | None,
+        want: frozenset[str],
+    ) -> Sample:
+        """Answers for one flat batch; arguments were checked."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by the rate at which they should learn: ``encoding``, ``network``, ... (each parameter once)."""
+        return {"network": list(self.parameters())}
+
+    def _check(self, points: Tensor, directions: Tensor | None, wanted: frozenset[str]) -> None:
+        name = type(self).__name__
+        if points.shape[-1] != self.domain.dimension:
+            raise UsageError(
+                f"{name} is defined on {self.domain.dimension}-D points, but was asked at points of shape "
+                f"{tuple(points.shape)}."
+            )
+        for quantity in wanted - self.provides:
+            if quantity not in QUANTITIES:
+                raise UsageError(f"Unknown quantity '{quantity}': {nearest_name(quantity, QUANTITIES)}.")
+            raise UsageError(
+                f"{name} was asked for '{quantity}' but provides only {', '.join(sorted(self.provides))}."
+            )
+        if directions is None and wanted & self.needs_directions:
+            missing = ", ".join(sorted(wanted & self.needs_directions))
+            raise UsageError(f"{name} needs viewing directions for {missing}; pass directions=... of shape (..., 3).")

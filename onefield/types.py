@@ -1,0 +1,206 @@
+"""Frozen records that all layers exchange. Letters in shapes: see docs/conventions.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from onefield.errors import DataError, UsageError
+
+QUANTITIES = frozenset({"value", "density", "distance", "occupancy", "color", "features"})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An axis-aligned box in world units; owns the map to the unit cube.
+
+    Attributes:
+        minimum: lower corner, one float an axis.
+        maximum: upper corner, greater than ``minimum`` on each axis.
+    """
+
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.minimum) != len(self.maximum):
+            raise UsageError(f"Bounds need corners of one dimension, got {self.minimum} and {self.maximum}.")
+        if not all(low < high for low, high in zip(self.minimum, self.maximum, strict=True)):
+            raise UsageError(f"Bounds need minimum < maximum on each axis, got {self.minimum} and {self.maximum}.")
+
+    @staticmethod
+    def cube(half_extent: float = 1.0, dimension: int = 3) -> Bounds:
+        """The cube ``[-half_extent, half_extent]^dimension``."""
+        return Bounds((-half_extent,) * dimension, (half_extent,) * dimension)
+
+    @property
+    def dimension(self) -> int:
+        return len(self.minimum)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        return tuple(high - low for low, high in zip(self.minimum, self.maximum, strict=True))
+
+    @property
+    def center(self) -> tuple[float, ...]:
+        return tuple((high + low) / 2 for low, high in zip(self.minimum, self.maximum, strict=True))
+
+    @property
+    def diagonal(self) -> float:
+        return sum(side * side for side in self.extent) ** 0.5
+
+    def to_unit(self, points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """World points to coordinates in which the box is the unit cube [0, 1]^d (points outside leave it)."""
+        return (points - points.new_tensor(self.minimum)) / points.new_tensor(self.extent)
+
+    def from_unit(self, points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Inverse of `to_unit`."""
+        return points * points.new_tensor(self.extent) + points.new_tensor(self.minimum)
+
+    def contains(self, points: Float[Tensor, "*b d"]) -> Tensor:
+        """Bool ``*b``: inside or on the border."""
+        unit = self.to_unit(points)
+        return ((unit >= 0) & (unit <= 1)).all(-1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a field answers at points; a slot is None when it was not asked for.
+
+    Attributes:
+        value: signal values, any unit.
+        density: differential opacity per world unit, >= 0.
+        distance: signed distance in world units, negative inside.
+        occupancy: probability of being inside, in [0, 1].
+        color: RGB in [0, 1], in the scene's colour space.
+        features: latent vector of the field's network.
+    """
+
+    value: Float[Tensor, "*b c"] | None = None
+    density: Float[Tensor, "*b"] | None = None
+    distance: Float[Tensor, "*b"] | None = None
+    occupancy: Float[Tensor, "*b"] | None = None
+    color: Float[Tensor, "*b 3"] | None = None
+    features: Float[Tensor, "*b f"] | None = None
+
+    def reshape_batch(self, batch: Sequence[int]) -> Sample:
+        """The same answers with the single batch axis unfolded to ``batch``."""
+        changed = {}
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            if tensor is not None:
+                changed[field.name] = tensor.reshape(*batch, *tensor.shape[1:])
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Rays in world space.
+
+    Attributes:
+        origins: start points, world units.
+        directions: unit vectors.
+        near, far: limits along the ray in world units; None leaves them to the renderer.
+        camera_indices: the camera that each ray came from, for per-image models.
+    """
+
+    origins: Float[Tensor, "R 3"]
+    directions: Float[Tensor, "R 3"]
+    near: Float[Tensor, "R"] | None = None
+    far: Float[Tensor, "R"] | None = None
+    camera_indices: Int[Tensor, "R"] | None = None
+
+    def __len__(self) -> int:
+        return self.origins.shape[0]
+
+    def __getitem__(self, selection: slice | Tensor) -> Rays:
+        picked = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Rays(**{name: None if t is None else t[selection] for name, t in picked.items()})
+
+    def to(self, device: torch.device | str) -> Rays:
+        """The same rays on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Rays(**{name: None if t is None else t.to(device) for name, t in moved.items()})
+
+
+@dataclass(frozen=True)
+class RaySamples:
+    """Packed intervals along rays: ray r owns the entries ``offsets[r] : offsets[r + 1]``, near to far.
+
+    Attributes:
+        ray_indices: the ray of each interval, ascending.
+        starts, ends: interval limits along the unit direction, world units.
+        offsets: where each ray's intervals begin; the last entry is N.
+    """
+
+    ray_indices: Int[Tensor, "N"]
+    starts: Float[Tensor, "N"]
+    ends: Float[Tensor, "N"]
+    offsets: Int[Tensor, "R+1"]
+
+    def __len__(self) -> int:
+        return self.starts.shape[0]
+
+    @property
+    def midpoints(self) -> Float[Tensor, "N"]:
+        return (self.starts + self.ends) / 2
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What a renderer answers for rays.
+
+    Attributes:
+        color: composited over the background, same colour space as the field's.
+        depth: opacity-weighted mean distance along the unit ray direction, world units (0 where nothing was hit).
+        opacity: accumulated opacity in [0, 1].
+        normal: opacity-weighted unit normal, pointing out, where the renderer was asked for it.
+        samples, weights: the packed intervals and their compositing weights (renderers that have them).
+        densities: density at the packed intervals.
+        proposals: for each proposal round (edges ``R S+1``, weights ``R S``); empty for other samplers.
+    """
+
+    color: Float[Tensor, "R 3"]
+    depth: Float[Tensor, "R"]
+    opacity: Float[Tensor, "R"]
+    normal: Float[Tensor, "R 3"] | None = None
+    samples: RaySamples | None = None
+    weights: Float[Tensor, "N"] | None = None
+    densities: Float[Tensor, "N"] | None = None
+    proposals: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh; faces counter-clockwise seen from outside.
+
+    Attributes:
+        vertices: positions in the frame that the producer states.
+        faces: vertex indices.
+        colors: RGB in [0, 1], sRGB, one a vertex.
+        normals: unit vectors pointing out, one a vertex.
+    """
+
+    vertices: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "F 3"]
+    colors: Float[Tensor, "V 3"] | None = None
+    normals: Float[Tensor, "V 3"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.faces.numel() and int(self.faces.max()) >= self.vertices.shape[0]:
+            raise DataError(
+                f"A face names vertex {int(self.faces.max())}, but the mesh has {self.vertices.shape[0]} vertices."
+            )
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points with optional colours (RGB in [0, 1], sRGB) and unit normals."""
+
+    points: Float[Tensor, "N 3"]
+    colors: Float[Tensor, "N 3"] | None = None
+    normals: Float[Tensor, "N 3"] | None = None
