@@ -1,0 +1,9 @@
+"""Heads: from features to one named quantity."""
+
+from onefield.fields.heads.color import ColorHead, PlainColor
+from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
+from onefield.fields.heads.distance import DistanceHead
+from onefield.fields.heads.head import Head
+from onefield.fields.heads.value import ValueHead
+
+__all__ = ["ColorHead", "DistanceHead", "ExponentialDensity", "Head", "PlainColor", "SoftplusDensity", "ValueHead"]
