@@ -93,7 +93,7 @@ class Sample:
         for field in fields(self):
             tensor = getattr(self, field.name)
             if tensor is not None:
-                changed[field.name] = tensor.reshape(*batch, *tensor.shape[1:])
+                changed[field.name] = tensor.reshape((*batch, *tensor.shape[1:]))
         return replace(self, **changed)
 
 

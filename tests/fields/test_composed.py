@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from onefield.errors import UsageError
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings.encoding import Encoding
+from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.heads import ColorHead, ExponentialDensity, ValueHead
+from onefield.fields.networks import Mlp
+from onefield.types import Bounds
+
+
+class Learned(Encoding):
+    """Scales its input by a parameter."""
+
+    input_dimension = 3
+    output_dimension = 3
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, points):
+        return points * self.gain
+
+
+def radiance_field() -> ComposedField:
+    torch.manual_seed(0)
+    heads = [ExponentialDensity(), ColorHead(7, IdentityEncoding(3))]
+    return ComposedField(Bounds.cube(2.0), Learned(), Mlp(3, 8), heads)
+
+
+def test_the_encoding_sees_the_unit_cube():
+    field = ComposedField(Bounds((0.0, -2.0), (4.0, 2.0)), IdentityEncoding(2), None, [ValueHead()])
+    corners = torch.tensor([[0.0, -2.0], [4.0, 2.0], [2.0, 0.0]])
+    torch.testing.assert_close(field.query(corners).value, torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]))
+
+
+def test_each_parameter_is_in_one_group_with_its_owner():
+    field = radiance_field()
+    groups = field.parameter_groups()
+    assert set(groups) == {"encoding", "network"}
+    assert [id(p) for p in groups["encoding"]] == [id(field.encoding.gain)]
+    listed = [id(p) for group in groups.values() for p in group]
+    assert sorted(listed) == sorted(id(p) for p in field.parameters())
+
+
+def test_groups_without_parameters_are_left_out():
+    field = ComposedField(Bounds.cube(), IdentityEncoding(3), Mlp(3, 1), [ValueHead()])
+    assert set(field.parameter_groups()) == {"network"}
+
+
+def test_density_alone_needs_no_directions_and_never_runs_the_colour():
+    field = radiance_field()
+    calls = []
+    field.heads["color"].register_forward_hook(lambda *_: calls.append(1))
+    points = torch.rand(2, 5, 3)
+    alone = field.query(points, want=("density",))
+    assert alone.color is None
+    assert alone.features is None
+    assert not calls
+    both = field.query(points, directions=torch.randn(2, 5, 3), want=("density", "color"))
+    assert calls
+    torch.testing.assert_close(alone.density, both.density)
+    with pytest.raises(UsageError, match="directions"):
+        field.query(points)
+
+
+def test_features_are_the_networks_output():
+    field = radiance_field()
+    points = torch.rand(4, 3)
+    features = field.query(points, want=("features",)).features
+    torch.testing.assert_close(features, field.network(field.domain.to_unit(points)))
+
+
+def test_no_points_give_no_answers():
+    assert radiance_field().query(torch.empty(0, 3), want=("density",)).density.shape == (0,)
+
+
+def test_parts_that_do_not_fit_are_refused():
+    with pytest.raises(UsageError, match="2 axes"):
+        ComposedField(Bounds.cube(1.0, 2), IdentityEncoding(3), None, [])
+    with pytest.raises(UsageError, match="network takes 4"):
+        ComposedField(Bounds.cube(), IdentityEncoding(3), Mlp(4, 1), [])
+    with pytest.raises(UsageError, match="one head"):
+        ComposedField(Bounds.cube(), IdentityEncoding(3), None, [ValueHead(), ValueHead()])
