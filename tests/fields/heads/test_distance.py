@@ -22,7 +22,7 @@ def test_any_network_starts_at_the_sphere(kind):
     direction = torch.nn.functional.normalize(torch.randn(200, 3), dim=-1)
     surface = torch.tensor(center) + 0.4 * direction
     assert field.query(surface).distance.abs().max() < 1e-3
-    assert field.query(torch.tensor(center)).distance == pytest.approx(-0.4, abs=1e-3)
+    assert field.query(torch.tensor(center)).distance.item() == pytest.approx(-0.4, abs=1e-3)
     normal = spatial_gradient(field, surface, "distance")
     assert (normal * direction).sum(-1).min() > 0.99
 
