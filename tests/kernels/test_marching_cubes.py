@@ -1,0 +1,211 @@
+"""The surface of marching cubes: closed and manifold for any values, in the right place, the same on every path."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import measure
+
+from onefield.errors import DataError, UsageError
+from onefield.kernels.dispatch import use
+from onefield.kernels.marching_cubes import CROSSING_MARGIN, marching_cubes
+from onefield.kernels.marching_cubes_tables import CORNERS, marching_cubes_tables
+
+
+def edge_uses(faces):
+    """Directed edges and how often each occurs."""
+    directed = faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return np.unique(directed, axis=0, return_counts=True)
+
+
+def assert_closed_manifold(vertices, faces):
+    edges, counts = edge_uses(faces)
+    assert (counts == 1).all(), "an edge is used twice in one direction"
+    assert np.array_equal(edges, np.unique(edges[:, ::-1], axis=0)), "an edge has a face on one side only"
+    # one fan a vertex: the next-vertex map around it is a single cycle
+    turns = torch.cat([faces.roll(-shift, dims=1) for shift in range(3)]).tolist()
+    following = {(a, b): c for a, b, c in turns}
+    degree = np.bincount(edges[:, 0], minlength=len(vertices))
+    assert (degree > 0).all(), "a vertex belongs to no face"
+    first = dict(edges.tolist())
+    for vertex, start in first.items():
+        around, steps = following[vertex, start], 1
+        while around != start:
+            around, steps = following[vertex, around], steps + 1
+        assert steps == degree[vertex], "two fans meet in one vertex"
+
+
+def signed_volume(vertices, faces):
+    a, b, c = vertices.double()[faces].unbind(1)
+    return float((a * torch.linalg.cross(b, c)).sum() / 6)
+
+
+def area(vertices, faces):
+    a, b, c = vertices.double()[faces].unbind(1)
+    return float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2)
+
+
+def euler(vertices, faces):
+    return len(vertices) - len(edge_uses(faces)[0]) // 2 + len(faces)
+
+
+def padded(volume):
+    return torch.nn.functional.pad(volume, (1,) * 6, value=1.0)
+
+
+def grid(size, half_extent=1.0):
+    axis = torch.linspace(-half_extent, half_extent, size)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
+
+
+@pytest.mark.parametrize("variant", [0, 1])
+def test_every_case_is_a_closed_manifold_that_separates_its_corners(variant):
+    """All 256 signs of the middle cell, with equal and with random sizes, and thus all pairs with its neighbours."""
+    generator = torch.Generator().manual_seed(variant)
+    for case in range(1, 256):
+        volume = torch.ones(4, 4, 4)
+        for corner, offset in enumerate(CORNERS.tolist()):
+            if case >> corner & 1:
+                volume[tuple(o + 1 for o in offset)] = -1.0
+        if variant:
+            volume *= torch.rand(4, 4, 4, generator=generator) + 0.05
+        vertices, faces = marching_cubes(volume)
+        assert_closed_manifold(vertices, faces)
+        assert signed_volume(vertices, faces) > 0
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+@pytest.mark.parametrize("kind", ["noise", "integers"])
+def test_random_volumes_are_closed_manifolds(kind, mode):
+    for seed in range(12):
+        generator = torch.Generator().manual_seed(seed)
+        if kind == "noise":
+            volume = torch.rand(5, 6, 7, generator=generator) - 0.5
+        else:  # many values equal to the isovalue
+            volume = torch.randint(-1, 2, (5, 6, 7), generator=generator).float()
+        with use(mode):
+            assert_closed_manifold(*marching_cubes(padded(volume)))
+
+
+def test_kernel_equals_reference_bit_for_bit():
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        volume = torch.randn(9, 4, 7, generator=generator)
+        vertices, faces = marching_cubes(volume, 0.25)
+        with use("reference"):
+            expected_vertices, expected_faces = marching_cubes(volume, 0.25)
+        assert torch.equal(faces, expected_faces)
+        assert torch.equal(vertices, expected_vertices)
+
+
+def test_linear_volume_gives_its_plane_exactly():
+    points = torch.stack(torch.meshgrid(torch.arange(4.0), torch.arange(5.0), torch.arange(6.0), indexing="ij"), dim=-1)
+    normal = torch.tensor([0.36, 0.48, 0.8])
+    vertices, faces = marching_cubes(points @ normal, 2.7)
+    assert torch.allclose(vertices @ normal, torch.tensor(2.7), atol=2 * CROSSING_MARGIN)
+    a, b, c = vertices[faces].unbind(1)
+    normals = torch.linalg.cross(b - a, c - a)
+    large = normals.norm(dim=1) > 1e-3
+    assert torch.allclose(torch.nn.functional.normalize(normals[large], dim=1), normal, atol=0.02)
+
+
+def test_sphere_has_its_area_volume_and_topology():
+    size, radius = 49, 0.8
+    vertices, faces = marching_cubes(grid(size).norm(dim=-1) - radius)
+    cell = 2 / (size - 1)
+    assert euler(vertices, faces) == 2
+    assert area(vertices, faces) * cell**2 == pytest.approx(4 * np.pi * radius**2, rel=0.005)
+    assert signed_volume(vertices, faces) * cell**3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.005)
+    distances = (vertices * cell - 1).norm(dim=1) - radius
+    assert float(distances.abs().max()) < cell**2 / radius / 8 + CROSSING_MARGIN * cell
+
+
+def test_torus_has_genus_one():
+    points = grid(33)
+    ring = points[..., :2].norm(dim=-1) - 0.6
+    vertices, faces = marching_cubes((ring**2 + points[..., 2] ** 2).sqrt() - 0.25)
+    assert_closed_manifold(vertices, faces)
+    assert euler(vertices, faces) == 0
+
+
+def test_agrees_with_scikit_image_where_no_face_is_ambiguous():
+    volume = grid(24).mul(torch.tensor([1.0, 1.3, 0.9])).norm(dim=-1) - 0.7
+    vertices, faces = marching_cubes(volume)
+    theirs, their_faces, _, _ = measure.marching_cubes(volume.numpy(), 0.0)
+    order, their_order = np.lexsort(vertices.numpy().round(3).T), np.lexsort(theirs.round(3).T)
+    assert np.allclose(vertices.numpy()[order], theirs[their_order], atol=2 * CROSSING_MARGIN)
+    assert len(faces) == len(their_faces)
+    assert area(vertices, faces) == pytest.approx(measure.mesh_surface_area(theirs, their_faces), rel=2e-3)
+
+
+def test_decider_joins_the_inside_where_the_saddle_is_inside():
+    """A bilinear face a c > b d: two inside corners on one diagonal, joined or not by the value at the saddle."""
+    for inside_size, pieces in ((2.0, 1), (0.5, 2)):
+        volume = torch.ones(4, 4, 3)
+        volume[1, 1, 1] = volume[2, 2, 1] = -inside_size
+        vertices, faces = marching_cubes(volume)
+        assert euler(vertices, faces) == 2 * pieces
+
+
+def test_no_two_vertices_coincide_where_values_equal_the_isovalue():
+    volume = torch.ones(5, 5, 5)
+    volume[2, 2, 2], volume[2, 2, 3] = -1.0, 0.0
+    vertices, faces = marching_cubes(volume)
+    assert_closed_manifold(vertices, faces)
+    assert len(torch.unique(vertices, dim=0)) == len(vertices)
+    a, b, c = vertices[faces].unbind(1)
+    assert float(torch.linalg.cross(b - a, c - a).norm(dim=1).min()) > 0
+
+
+def test_surface_leaving_the_grid_is_open_only_on_its_border():
+    volume = torch.rand(5, 5, 5, generator=torch.Generator().manual_seed(3)) - 0.5
+    vertices, faces = marching_cubes(volume)
+    edges, _ = edge_uses(faces)
+    present = {tuple(edge) for edge in edges.tolist()}
+    open_edges = np.array([edge for edge in present if edge[::-1] not in present])
+    ends = vertices.numpy()[open_edges]
+    on_border = ((ends == 0) | (ends == 4)).all(axis=1).any(axis=1)
+    assert len(open_edges) > 0
+    assert on_border.all()
+
+
+def test_double_precision_keeps_its_precision():
+    volume = torch.full((2, 2, 2), 1.0, dtype=torch.float64)
+    volume[0] = -0.5
+    vertices, faces = marching_cubes(volume + 1e-12)
+    assert vertices.dtype == torch.float64
+    assert torch.allclose(vertices[:, 0], torch.tensor(1 / 3 - 1e-12 / 1.5, dtype=torch.float64), rtol=0, atol=1e-15)
+    assert faces.shape == (2, 3)
+
+
+def test_nothing_inside_or_nothing_outside_is_empty():
+    for value in (-1.0, 1.0):
+        vertices, faces = marching_cubes(torch.full((3, 3, 3), value))
+        assert vertices.shape == (0, 3)
+        assert faces.shape == (0, 3)
+
+
+def test_meaningless_volumes_are_refused():
+    volume = torch.ones(3, 3, 3)
+    volume[1, 2, 0] = torch.nan
+    with pytest.raises(DataError, match=r"nan at corner \(1, 2, 0\)"):
+        marching_cubes(volume)
+    with pytest.raises(UsageError, match="three axes"):
+        marching_cubes(torch.ones(3, 3))
+    with pytest.raises(UsageError, match="three axes"):
+        marching_cubes(torch.ones(3, 3, 1))
+
+
+def test_tables_hold_every_cut_edge_of_every_case():
+    """Each variant's triangles use exactly the edges whose ends differ."""
+    tables = marching_cubes_tables()
+    ends = [*tables.first_variants[1:].tolist(), len(tables.triangles)]
+    for case, (first, last) in enumerate(zip(tables.first_variants.tolist(), ends, strict=True)):
+        cut = set()
+        for edge in range(12):
+            axis, n = divmod(edge, 4)
+            start = [c for c in range(8) if not c >> axis & 1][n]
+            if (case >> start & 1) != (case >> (start | 1 << axis) & 1):
+                cut.add(edge)
+        for variant in range(first, last):
+            used = set(tables.triangles[variant].flatten().tolist()) - {-1, 12}
+            assert used == cut
