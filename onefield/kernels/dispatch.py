@@ -52,6 +52,7 @@ class Operation:
         fake: shapes and dtypes only, for `torch.compile`.
         cpu, cuda: ``"module:function"`` of the kernels, imported at the first call; they take float32 (and integer)
             tensors only. None where there is none.
+        mutates: the schema's names of the tensors that are changed in place.
         fallbacks: why the reference ran instead of a kernel, one sentence a cause (see `onefield inspect --system`).
     """
 
@@ -61,11 +62,12 @@ class Operation:
     fake: Callable
     cpu: str | None = None
     cuda: str | None = None
+    mutates: tuple[str, ...] = ()
     fallbacks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._operator = torch.library.custom_op(
-            f"onefield::{self.name}", self._fall_back, mutates_args=(), schema=self.schema
+            f"onefield::{self.name}", self._fall_back, mutates_args=self.mutates, schema=self.schema
         )
         self._operator.register_fake(self.fake)
         for device, target in (("cpu", self.cpu), ("cuda", self.cuda)):

@@ -30,6 +30,7 @@ class ColorHead(Head):
         hidden_layers: int = 2,
         first_channel: int = 1,
         bias: bool = True,
+        precision: str = "full",
     ) -> None:
         """Makes the network.
 
@@ -37,7 +38,7 @@ class ColorHead(Head):
             feature_dimension: how many channels are read: the features' length less ``first_channel``.
             direction_encoding: of unit directions, such as spherical harmonics; None makes a colour that is the same
                 from everywhere.
-            width, hidden_layers, bias: of the network.
+            width, hidden_layers, bias, precision: of the network.
             first_channel: the first channel read.
 
         Raises:
@@ -50,7 +51,7 @@ class ColorHead(Head):
         self.needs_directions = direction_encoding is not None
         self.direction_encoding = direction_encoding
         extra = 0 if direction_encoding is None else direction_encoding.output_dimension
-        self.network = Mlp(feature_dimension + extra, COLOR_CHANNELS, width, hidden_layers, bias)
+        self.network = Mlp(feature_dimension + extra, COLOR_CHANNELS, width, hidden_layers, bias, precision=precision)
 
     def forward(
         self,

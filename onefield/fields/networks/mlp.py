@@ -7,10 +7,10 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from onefield.errors import UsageError
+from onefield.errors import UsageError, nearest_name
 from onefield.fields.networks.network import Network
+from onefield.kernels.mlp import PRECISIONS, relu_layers
 
 
 class Mlp(Network):
@@ -32,17 +32,22 @@ class Mlp(Network):
         hidden_layers: int = 1,
         bias: bool = True,
         output_gain: float = 1.0,
+        precision: str = "full",
     ) -> None:
         """Makes ``hidden_layers`` hidden layers of ``width`` units; none gives a linear map.
 
         Args:
             bias: whether layers have one.
             output_gain: factor on the last layer's first weights; near 0 lets the network start near the zero function.
+            precision: ``full`` or ``mixed``, see `onefield.kernels.mlp.relu_layers`.
 
         Raises:
-            UsageError: a size that is not positive.
+            UsageError: a size that is not positive, or an unknown precision.
         """
         super().__init__()
+        if precision not in PRECISIONS:
+            raise UsageError(f"Unknown precision '{precision}': {nearest_name(precision, PRECISIONS)}.")
+        self.precision = precision
         if min(input_dimension, output_dimension, width) < 1 or hidden_layers < 0:
             raise UsageError(
                 f"An MLP needs positive sizes, got {input_dimension} inputs, {output_dimension} outputs, width {width} "
@@ -62,9 +67,4 @@ class Mlp(Network):
                 self.biases.append(nn.Parameter(torch.zeros(outputs)))
 
     def forward(self, features: Float[Tensor, "n f"]) -> Float[Tensor, "n g"]:
-        last = len(self.weights) - 1
-        for layer, weight in enumerate(self.weights):
-            features = functional.linear(features, weight, self.biases[layer] if len(self.biases) else None)
-            if layer < last:
-                features = functional.relu(features)
-        return features
+        return relu_layers(features, list(self.weights), list(self.biases), self.precision)

@@ -1,0 +1,127 @@
+"""Figures and pictures of views that were never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.data.batches import RayBatches
+from onefield.data.scene import Scene
+from onefield.data.images import write_image
+from onefield.renderers.background import composite_alpha
+from onefield.training.method import Method
+from onefield.training.metrics import ms_ssim, psnr, ssim
+
+# Rays of a quick check: its PSNR scatters by a few hundredths of a decibel around that of the whole views.
+QUICK_RAYS = 4096
+QUICK_SEED = 20_000
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """Quality of one rendered view: PSNR in dB with peak 1, SSIM, and MS-SSIM (None where the image is too small)."""
+
+    view: str
+    psnr: float
+    ssim: float
+    ms_ssim: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Quality over views, which of them, and over which background."""
+
+    split: str
+    background: str
+    views: tuple[ViewScore, ...]
+
+    def summary(self) -> dict[str, float | str | int | None]:
+        """Means over the views."""
+        multi = [view.ms_ssim for view in self.views if view.ms_ssim is not None]
+        return {
+            "split": self.split,
+            "views": len(self.views),
+            "background": self.background,
+            "psnr": float(np.mean([view.psnr for view in self.views])),
+            "ssim": float(np.mean([view.ssim for view in self.views])),
+            "ms_ssim": float(np.mean(multi)) if multi else None,
+        }
+
+    def as_json(self) -> dict:
+        """Summary and every view, for files and machines."""
+        return self.summary() | {"per_view": [asdict(view) for view in self.views]}
+
+
+@torch.no_grad()
+def held_out_psnr(method: Method, scene: Scene) -> float | None:
+    """PSNR in dB over a fixed random set of rays of the held-out views; None where no view is held out."""
+    if len(scene.test_indices) == 0:
+        return None
+    rays, colors = RayBatches(scene, scene.test_indices, seed=QUICK_SEED).next(QUICK_RAYS)
+    background = method.renderer.background(rays, None)
+    rendering = method.renderer.render(method.field, rays, None, background=background)
+    return float(psnr(rendering.color.clamp(0, 1), composite_alpha(colors, background)))
+
+
+def evaluate(
+    method: Method,
+    scene: Scene,
+    split: str = "held-out",
+    pictures: Path | None = None,
+    observe: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Renders every view of a split in full and compares it with its photo.
+
+    Args:
+        split: ``"held-out"`` or ``"training"``.
+        pictures: folder for one picture a view: truth, rendering and error side by side; None writes none.
+        observe: told how many views are done, of how many.
+    """
+    indices = scene.test_indices if split == "held-out" else scene.train_indices
+    scores = []
+    for done, index in enumerate(indices):
+        index = int(index)
+        rendered = method.renderer.render_image(method.field, scene.cameras, index).color.clamp(0, 1)
+        truth = true_image(method, scene, index)
+        small = min(truth.shape[:2]) < MS_SSIM_SMALLEST
+        scores.append(
+            ViewScore(
+                view=scene.names[index],
+                psnr=float(psnr(rendered, truth)),
+                ssim=float(ssim(rendered, truth)),
+                ms_ssim=None if small else float(ms_ssim(rendered, truth)),
+            )
+        )
+        if pictures is not None:
+            write_image(pictures / f"{Path(scene.names[index]).stem}.png", comparison(truth, rendered))
+        observe(done + 1, len(indices))
+    return Evaluation(split, method.renderer.background.name, tuple(scores))
+
+
+# Five halvings must leave the 11-pixel window of MS-SSIM (Wang et al. 2003) some room.
+MS_SSIM_SMALLEST = 176
+
+
+def true_image(method: Method, scene: Scene, index: int) -> Float[Tensor, "H W 3"]:
+    """A view's photo, over the renderer's background where it has alpha."""
+    image = scene.images.image(index)
+    if image.shape[-1] == 3:
+        return image
+    rays = scene.cameras.image_rays(index)
+    background = method.renderer.background(rays, None).reshape(*image.shape[:2], 3)
+    return composite_alpha(image, background)
+
+
+def comparison(truth: Float[Tensor, "H W 3"], rendered: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W3 3"]:
+    """Truth, rendering and their absolute difference (times 4, so that small errors are seen) side by side."""
+    error = ((truth - rendered).abs() * ERROR_GAIN).clamp(0, 1)
+    return torch.cat([truth, rendered, error], dim=1)
+
+
+ERROR_GAIN = 4.0

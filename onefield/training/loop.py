@@ -1,0 +1,245 @@
+"""The training loop: ask for rays, render, compare, step; watch for trouble; save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from onefield.data.batches import RayBatches
+from onefield.data.scene import Scene
+from onefield.errors import DivergedError, ResourceError
+from onefield.losses.term import Evidence
+from onefield.renderers.background import composite_alpha
+from onefield.training.checkpoints import load_checkpoint
+from onefield.training.evaluation import held_out_psnr
+from onefield.training.method import Method
+from onefield.training.run_folder import RunFolder
+from onefield.training.state import TrainingState
+
+# A batch now and then overflows by itself; a run that is lost overflows at every step.
+BAD_STEPS_BEFORE_ROLLBACK = 5
+ROLLBACKS_BEFORE_STOP = 3
+# The number of rays follows the mean over this many steps, so that one odd batch does not swing it.
+RAY_ADAPTATION_STEPS = 16
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer of a run learns after a step.
+
+    Attributes:
+        loss: value of the objective.
+        terms: its weighted summands by name.
+        psnr: latest held-out PSNR on a few rays in dB, None before the first check.
+        samples_per_ray, rays_per_second: means over the last steps.
+        elapsed, remaining: seconds of training.
+    """
+
+    step: int
+    share: float
+    loss: float
+    terms: dict[str, float]
+    psnr: float | None
+    samples_per_ray: float
+    rays_per_second: float
+    elapsed: float
+    remaining: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: at which step, after how many seconds, and whether a signal ended it early."""
+
+    step: int
+    elapsed: float
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Numbers of one step; ``trouble`` names the tensor that was not finite and kept the step from being taken."""
+
+    loss: float
+    terms: dict[str, float]
+    rays: int
+    samples: int
+    trouble: str | None
+
+
+def run_training(
+    method: Method,
+    scene: Scene,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    observe: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = lambda message: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Trains ``method`` on the scene's training views until its budget is spent.
+
+    Args:
+        folder: where checkpoints and metrics go.
+        resume: go on from the newest good checkpoint, to the same numbers as an unbroken run.
+        observe: told after each step.
+        warn: told in a sentence when something went wrong and was mended.
+        should_stop: asked after each step; True saves and ends the run.
+
+    Raises:
+        DivergedError: values stay non-finite after going back several times.
+        ResourceError: the first checkpoint can't be written.
+    """
+    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices, seed=method.settings.seed))
+    if resume:
+        state.restore(load_checkpoint(folder.checkpoints, method=method.name, warn=warn))
+        folder.truncate_metrics(state.step)
+    else:
+        state.save(folder.checkpoints)
+    return _Loop(state, scene, folder, observe, warn, should_stop).run()
+
+
+@dataclass
+class _Loop:
+    state: TrainingState
+    scene: Scene
+    folder: RunFolder
+    observe: Callable[[Progress], None]
+    warn: Callable[[str], None]
+    should_stop: Callable[[], bool]
+    psnr: float | None = None
+    bad_steps: int = 0
+    last_save: float = 0.0
+
+    def run(self) -> Outcome:
+        settings = self.state.method.settings
+        started = time.monotonic() - self.state.elapsed
+        self.last_save = self.state.elapsed
+        interrupted = False
+        while self.state.progress < 1.0 and not interrupted:
+            result = take_step(self.state)
+            self.state.elapsed = time.monotonic() - started
+            if result.trouble is None:
+                self.bad_steps = 0
+            else:
+                self._recover(result.trouble)
+            if settings.validate_every and self.state.step % settings.validate_every == 0:
+                self.psnr = held_out_psnr(self.state.method, self.scene)
+                self._record(result)
+            self._report(result)
+            interrupted = self.should_stop()
+            if interrupted or self.state.elapsed - self.last_save > settings.save_seconds:
+                self._save()
+        self.state.save(self.folder.checkpoints)
+        return Outcome(self.state.step, self.state.elapsed, interrupted)
+
+    def _save(self) -> None:
+        try:
+            self.state.save(self.folder.checkpoints)
+        except ResourceError as error:
+            self.warn(f"{error} Training goes on; the previous checkpoint is whole.")
+        self.last_save = self.state.elapsed
+
+    def _recover(self, trouble: str) -> None:
+        self.bad_steps += 1
+        self.warn(f"Step {self.state.step} was skipped: {trouble} is not finite.")
+        if self.bad_steps < BAD_STEPS_BEFORE_ROLLBACK:
+            return
+        rollbacks, scale = self.state.rollbacks + 1, self.state.rate_scale / 2
+        if rollbacks > ROLLBACKS_BEFORE_STOP:
+            raise DivergedError(
+                f"Training diverged at step {self.state.step}: {trouble} stays non-finite after going back "
+                f"{ROLLBACKS_BEFORE_STOP} times; lower training.encoding_rate and training.network_rate, or look at "
+                f"the data with 'onefield inspect'."
+            )
+        elapsed = self.state.elapsed
+        self.state.restore(load_checkpoint(self.folder.checkpoints, method=self.state.method.name, warn=self.warn))
+        self.state.elapsed, self.state.rollbacks, self.state.rate_scale = elapsed, rollbacks, scale
+        self.bad_steps = 0
+        self.warn(f"Went back to step {self.state.step} with learning rates times {scale:g}.")
+
+    def _record(self, result: StepResult) -> None:
+        self.folder.append_metrics(
+            {
+                "step": self.state.step,
+                "seconds": round(self.state.elapsed, 3),
+                "loss": result.loss,
+                "terms": result.terms,
+                "held_out_psnr": self.psnr,
+                "rays": result.rays,
+                "samples": result.samples,
+            }
+        )
+
+    def _report(self, result: StepResult) -> None:
+        state, share = self.state, self.state.progress
+        self.observe(
+            Progress(
+                step=state.step,
+                share=share,
+                loss=result.loss,
+                terms=result.terms,
+                psnr=self.psnr,
+                samples_per_ray=result.samples / max(result.rays, 1),
+                rays_per_second=result.rays * state.step / max(state.elapsed, 1e-9),
+                elapsed=state.elapsed,
+                remaining=state.elapsed * (1 - share) / max(share, 1e-9),
+            )
+        )
+
+
+def take_step(state: TrainingState) -> StepResult:
+    """One step: rays, rendering, objective, gradients, update."""
+    method, settings = state.method, state.method.settings
+    for strategy in method.strategies:
+        strategy.before_step(method.field, state.optimizer, state.progress)
+    method.renderer.sampler.update(method.field, state.step, state.generator)
+    rays, colors = state.batches.next(state.rays_per_step)
+    background = method.renderer.background(rays, state.generator)
+    rendering = method.renderer.render(method.field, rays, state.generator, background=background)
+    evidence = Evidence(
+        prediction=rendering.color,
+        target=composite_alpha(colors, background),
+        field=method.field,
+        rendering=rendering,
+        rays=rays,
+        target_opacity=colors[:, 3] if colors.shape[1] == 4 else None,
+    )
+    terms = {term.name: term.weight * term.evaluate(evidence) for term in method.objective}
+    loss = torch.stack(list(terms.values())).sum()
+    state.optimizer.zero_gradients()
+    if loss.requires_grad:
+        loss.backward()
+    trouble = non_finite(loss, state.optimizer.parameters)
+    if trouble is None:
+        factor = settings.rate_factor(state.progress) * state.rate_scale
+        state.optimizer.step(factor)
+    state.step += 1
+    samples = 0 if rendering.samples is None else len(rendering.samples)
+    _adapt_rays(state, len(rays), samples)
+    values = {name: value.item() for name, value in terms.items()}
+    return StepResult(loss.item(), values, len(rays), samples, trouble)
+
+
+def non_finite(loss: Tensor, parameters: dict[str, torch.nn.Parameter]) -> str | None:
+    """Names what is NaN or infinite: the loss, or a gradient; None where all is well."""
+    if not torch.isfinite(loss):
+        return "the loss"
+    for name, parameter in parameters.items():
+        # a sum is finite exactly if all summands are, short of an overflow that is as bad
+        if parameter.grad is not None and not torch.isfinite(parameter.grad.sum()):
+            return f"the gradient of '{name}'"
+    return None
+
+
+def _adapt_rays(state: TrainingState, rays: int, samples: int) -> None:
+    settings = state.method.settings
+    state.recent_samples.append(samples / max(rays, 1))
+    if len(state.recent_samples) < RAY_ADAPTATION_STEPS:
+        return
+    mean = max(sum(state.recent_samples) / len(state.recent_samples), 1.0)
+    state.recent_samples.clear()
+    state.rays_per_step = int(min(settings.most_rays, max(64, settings.samples_per_step / mean)))

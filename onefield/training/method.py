@@ -1,0 +1,65 @@
+"""What a training run consists of, once a configuration has been built for a scene."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from onefield.fields.field import Field
+from onefield.losses.term import LossTerm
+from onefield.renderers.volume import VolumeRenderer
+from onefield.training.optimizer import Adam
+from onefield.training.settings import TrainingSettings
+
+
+class Strategy(ABC):
+    """Changes the field while it is trained: growing, densifying, pruning."""
+
+    @abstractmethod
+    def before_step(self, field: Field, optimizer: Adam, progress: float) -> None:
+        """Edits the field and the optimiser's state, where ``progress`` in [0, 1] says that it is time."""
+
+    @abstractmethod
+    def match(self, field: Field, optimizer: Adam, saved: dict[str, Tensor]) -> None:
+        """Gives the field's parameters the shapes of a checkpoint that was saved later in the run."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A field with the renderer, objective and settings that train it.
+
+    Attributes:
+        name: of the preset, as checkpoints record it.
+        objective: summands; those of weight 0 are left out by whoever builds it.
+        strategies: in the order in which they act.
+    """
+
+    name: str
+    field: Field
+    renderer: VolumeRenderer
+    objective: tuple[LossTerm, ...]
+    settings: TrainingSettings
+    strategies: tuple[Strategy, ...] = ()
+
+    def model(self) -> nn.ModuleDict:
+        """Everything that is learned or grown, under the names that checkpoints use."""
+        return nn.ModuleDict({"field": self.field, "renderer": self.renderer})
+
+    def parameter_groups(self) -> dict[str, str]:
+        """The rate group of every parameter, by the name it has in `model`."""
+        group_of = {
+            id(parameter): group
+            for group, parameters in self.field.parameter_groups().items()
+            for parameter in parameters
+        }
+        for parameters in (self.renderer.parameter_groups(),):
+            group_of |= {id(p): group for group, listed in parameters.items() for p in listed}
+        return {name: group_of.get(id(p), "network") for name, p in self.model().named_parameters()}
+
+
+def cpu_generator(seed: int) -> torch.Generator:
+    """The source of all random numbers of a run."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,119 @@
+"""Adam over named parameter groups, with its whole state as plain tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from onefield.errors import DataError
+from onefield.kernels.adam import adam_step
+
+
+@dataclass(frozen=True)
+class GroupRate:
+    """How one group of parameters learns.
+
+    Attributes:
+        rate: peak learning rate.
+        skip_zeros: leave entries alone that got no gradient in a step (tables and grids).
+        weight_decay: L2 penalty's factor, added to the gradient.
+    """
+
+    rate: float
+    skip_zeros: bool = False
+    weight_decay: float = 0.0
+
+
+class Adam:
+    """Adam (Kingma and Ba, arXiv 1412.6980) for parameters with names, grouped by rate.
+
+    Attributes:
+        step_count: how many steps were taken.
+    """
+
+    def __init__(
+        self,
+        parameters: dict[str, nn.Parameter],
+        groups: dict[str, str],
+        rates: dict[str, GroupRate],
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        epsilon: float = 1e-15,
+    ) -> None:
+        """Starts with zero moments.
+
+        Args:
+            parameters: by name, as they are saved.
+            groups: the group of each parameter, by the parameter's name.
+            rates: of each group.
+            epsilon: tables get tiny gradients, so that the usual 1e-8 would hold them back (instant-ngp: 1e-15).
+        """
+        self.parameters = parameters
+        self.groups = groups
+        self.rates = rates
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.step_count = 0
+        self._first = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
+        self._second = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
+
+    def zero_gradients(self) -> None:
+        """Forgets all gradients."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate_factor: float) -> None:
+        """Moves each parameter that has a gradient, with its group's rate times ``rate_factor``."""
+        self.step_count += 1
+        for name, parameter in self.parameters.items():
+            if parameter.grad is None:
+                continue
+            group = self.rates[self.groups[name]]
+            gradient = parameter.grad
+            if group.weight_decay:
+                gradient = gradient + group.weight_decay * parameter
+            adam_step(
+                parameter,
+                gradient,
+                self._first[name],
+                self._second[name],
+                group.rate * rate_factor,
+                self.beta1,
+                self.beta2,
+                self.epsilon,
+                self.step_count,
+                group.skip_zeros,
+            )
+
+    def replace(self, name: str, parameter: nn.Parameter) -> None:
+        """Puts a parameter of another shape in the place of ``name``, with zero moments (grids that grow)."""
+        self.parameters[name] = parameter
+        self._first[name] = torch.zeros_like(parameter, requires_grad=False)
+        self._second[name] = torch.zeros_like(parameter, requires_grad=False)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All state, for `load_tensors` of another run to continue to the same numbers."""
+        state = {"step_count": torch.tensor(self.step_count)}
+        state |= {f"first.{name}": tensor for name, tensor in self._first.items()}
+        state |= {f"second.{name}": tensor for name, tensor in self._second.items()}
+        return state
+
+    def load_tensors(self, state: dict[str, Tensor]) -> None:
+        """Takes over a state from `state_tensors`.
+
+        Raises:
+            DataError: a moment is missing or has another shape than its parameter.
+        """
+        for prefix, moments in (("first", self._first), ("second", self._second)):
+            for name, moment in moments.items():
+                saved = state.get(f"{prefix}.{name}")
+                if saved is None or saved.shape != moment.shape:
+                    found = "none" if saved is None else f"shape {tuple(saved.shape)}"
+                    raise DataError(
+                        f"The optimiser's state for '{name}' should have shape {tuple(moment.shape)}, but the "
+                        f"checkpoint has {found}; it belongs to another configuration."
+                    )
+                moment.copy_(saved)
+        self.step_count = int(state["step_count"])

@@ -1,0 +1,68 @@
+"""How long and how fast a run learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from onefield.errors import UsageError
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Budgets, rates and rhythm of a training run.
+
+    Attributes:
+        steps: optimisation steps of the whole run.
+        seconds: budget of training time instead of steps; None counts steps.
+        samples_per_step: target number of samples (points asked of the field) of one step; the number of rays follows.
+        first_rays: rays of the first step.
+        most_rays: upper bound of rays of a step.
+        encoding_rate: peak learning rate of tables and grids.
+        network_rate: peak learning rate of everything else.
+        network_decay: L2 penalty on networks.
+        warmup: share of the run over which rates rise linearly from near zero.
+        final_rate: factor on the rates that the run ends with.
+        decay_start: share of the run after which rates fall exponentially to ``final_rate``.
+        seed: of all random numbers.
+        validate_every: steps between held-out checks on a few rays; 0 never checks.
+        save_seconds: longest training time between two checkpoints.
+    """
+
+    steps: int = 4000
+    seconds: float | None = None
+    samples_per_step: int = 2**16
+    first_rays: int = 1024
+    most_rays: int = 2**14
+    encoding_rate: float = 1e-2
+    network_rate: float = 1e-2
+    network_decay: float = 0.0
+    warmup: float = 0.01
+    final_rate: float = 0.03
+    decay_start: float = 0.3
+    seed: int = 0
+    validate_every: int = 100
+    save_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "samples_per_step", "first_rays", "most_rays", "encoding_rate", "network_rate")
+        for name in positive:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"training.{name} must be positive, got {value}.")
+        if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise UsageError(f"training.seconds must be positive, got {self.seconds}.")
+
+    def progress(self, step: int, elapsed: float) -> float:
+        """Share of the run that is done, in [0, 1], by time where a time budget is set."""
+        share = step / self.steps if self.seconds is None else elapsed / self.seconds
+        return min(1.0, share)
+
+    def rate_factor(self, progress: float) -> float:
+        """Linear warm-up, plateau, exponential decay."""
+        if self.warmup > 0 and progress < self.warmup:
+            return max(progress / self.warmup, self.final_rate)
+        if progress <= self.decay_start:
+            return 1.0
+        share = (progress - self.decay_start) / (1 - self.decay_start)
+        return self.final_rate**share

@@ -1,0 +1,117 @@
+"""All that a run must remember between two steps, to disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from onefield.data.batches import RayBatches
+from onefield.errors import DataError
+from onefield.training.checkpoints import Checkpoint, save_checkpoint
+from onefield.training.method import Method, cpu_generator
+from onefield.training.optimizer import Adam, GroupRate
+
+_GENERATOR_KEY = "generator"
+_BATCHES_PREFIX = "batches."
+
+
+@dataclass
+class TrainingState:
+    """One run between two steps.
+
+    Attributes:
+        rays_per_step: adapts so that a step has about the wanted number of samples.
+        elapsed: seconds of training so far, over all sittings.
+        rate_scale: falls when the run had to go back after values that were not finite.
+        rollbacks: how often that happened.
+    """
+
+    method: Method
+    batches: RayBatches
+    optimizer: Adam
+    generator: torch.Generator
+    step: int = 0
+    elapsed: float = 0.0
+    rays_per_step: int = 0
+    rate_scale: float = 1.0
+    rollbacks: int = 0
+    recent_samples: list[float] = field(default_factory=list)
+
+    @staticmethod
+    def begin(method: Method, batches: RayBatches) -> TrainingState:
+        """The state before the first step."""
+        settings = method.settings
+        rates = {
+            "encoding": GroupRate(settings.encoding_rate, skip_zeros=True),
+            "network": GroupRate(settings.network_rate, weight_decay=settings.network_decay),
+        }
+        optimizer = Adam(dict(method.model().named_parameters()), method.parameter_groups(), rates)
+        return TrainingState(
+            method, batches, optimizer, cpu_generator(settings.seed), rays_per_step=settings.first_rays
+        )
+
+    @property
+    def progress(self) -> float:
+        return self.method.settings.progress(self.step, self.elapsed)
+
+    def save(self, folder: Path) -> Path:
+        """Writes a checkpoint of the current step."""
+        tensors = self.optimizer.state_tensors() | {_GENERATOR_KEY: self.generator.get_state()}
+        tensors |= {_BATCHES_PREFIX + name: tensor for name, tensor in self.batches.state().items()}
+        facts = {
+            "elapsed": self.elapsed,
+            "rays_per_step": self.rays_per_step,
+            "rate_scale": self.rate_scale,
+            "rollbacks": self.rollbacks,
+            "recent_samples": self.recent_samples,
+        }
+        model = {name: tensor.detach() for name, tensor in self.method.model().state_dict().items()}
+        return save_checkpoint(folder, self.step, model, tensors, facts, method=self.method.name)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes over a checkpoint, to the same numbers.
+
+        Raises:
+            DataError: it belongs to another configuration.
+        """
+        for strategy in self.method.strategies:
+            strategy.match(self.method.field, self.optimizer, checkpoint.model)
+        load_model(self.method, checkpoint.model)
+        self.optimizer.load_tensors(checkpoint.optimizer)
+        self.generator.set_state(checkpoint.optimizer[_GENERATOR_KEY])
+        self.batches.load_state(
+            {
+                name.removeprefix(_BATCHES_PREFIX): tensor
+                for name, tensor in checkpoint.optimizer.items()
+                if name.startswith(_BATCHES_PREFIX)
+            }
+        )
+        facts = checkpoint.state
+        self.step = checkpoint.step
+        self.elapsed = float(facts["elapsed"])
+        self.rays_per_step = int(facts["rays_per_step"])
+        self.rate_scale = float(facts["rate_scale"])
+        self.rollbacks = int(facts["rollbacks"])
+        self.recent_samples = [float(count) for count in facts["recent_samples"]]
+
+
+def load_model(method: Method, tensors: dict[str, Tensor]) -> None:
+    """Fills field and renderer from a checkpoint's tensors.
+
+    Raises:
+        DataError: names or shapes differ from what the configuration builds.
+    """
+    model = method.model()
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise DataError(
+                f"The checkpoint does not fit the method '{method.name}': '{name}' should have shape "
+                f"{expected.get(name, 'none (it is not part of this method)')}, but the checkpoint has "
+                f"{found.get(name, 'none')}; use the configuration that the run was trained with."
+            )
+    model.load_state_dict(tensors)
