@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.batches import RayBatches
-from onefield.data.scene import Scene
 from onefield.data.images import write_image
+from onefield.data.scene import Scene
 from onefield.renderers.background import composite_alpha
 from onefield.training.method import Method
 from onefield.training.metrics import ms_ssim, psnr, ssim
@@ -92,14 +92,14 @@ def evaluate(
         small = min(truth.shape[:2]) < MS_SSIM_SMALLEST
         scores.append(
             ViewScore(
-                view=scene.names[index],
+                view=scene.image_names[index],
                 psnr=float(psnr(rendered, truth)),
                 ssim=float(ssim(rendered, truth)),
                 ms_ssim=None if small else float(ms_ssim(rendered, truth)),
             )
         )
         if pictures is not None:
-            write_image(pictures / f"{Path(scene.names[index]).stem}.png", comparison(truth, rendered))
+            write_image(pictures / f"{Path(scene.image_names[index]).stem}.png", comparison(truth, rendered))
         observe(done + 1, len(indices))
     return Evaluation(split, method.renderer.background.name, tuple(scores))
 

@@ -23,8 +23,13 @@ class Strategy(ABC):
         """Edits the field and the optimiser's state, where ``progress`` in [0, 1] says that it is time."""
 
     @abstractmethod
-    def match(self, field: Field, optimizer: Adam, saved: dict[str, Tensor]) -> None:
-        """Gives the field's parameters the shapes of a checkpoint that was saved later in the run."""
+    def match(self, field: Field, saved: dict[str, Tensor], optimizer: Adam | None = None) -> None:
+        """Gives the field's parameters the shapes of a checkpoint that was saved later in the run.
+
+        Args:
+            saved: the checkpoint's tensors, under the names of `Method.model`.
+            optimizer: whose state takes the same shapes; None where the field is only looked at.
+        """
 
 
 @dataclass(frozen=True)

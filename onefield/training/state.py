@@ -44,11 +44,11 @@ class TrainingState:
     def begin(method: Method, batches: RayBatches) -> TrainingState:
         """The state before the first step."""
         settings = method.settings
-        rates = {
-            "encoding": GroupRate(settings.encoding_rate, skip_zeros=True),
-            "network": GroupRate(settings.network_rate, weight_decay=settings.network_decay),
-        }
-        optimizer = Adam(dict(method.model().named_parameters()), method.parameter_groups(), rates)
+        groups = method.parameter_groups()
+        network = GroupRate(settings.network_rate, weight_decay=settings.network_decay)
+        rates = dict.fromkeys(groups.values(), network)
+        rates["encoding"] = GroupRate(settings.encoding_rate, skip_zeros=True)
+        optimizer = Adam(dict(method.model().named_parameters()), groups, rates)
         return TrainingState(
             method, batches, optimizer, cpu_generator(settings.seed), rays_per_step=settings.first_rays
         )
@@ -78,7 +78,7 @@ class TrainingState:
             DataError: it belongs to another configuration.
         """
         for strategy in self.method.strategies:
-            strategy.match(self.method.field, self.optimizer, checkpoint.model)
+            strategy.match(self.method.field, checkpoint.model, self.optimizer)
         load_model(self.method, checkpoint.model)
         self.optimizer.load_tensors(checkpoint.optimizer)
         self.generator.set_state(checkpoint.optimizer[_GENERATOR_KEY])

@@ -1,0 +1,195 @@
+"""Configurations of fields; each builds one for a scene's region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonics
+from onefield.fields.field import Field
+from onefield.fields.heads.color import ColorHead
+from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
+from onefield.fields.heads.distance import DistanceHead
+from onefield.fields.networks.mlp import Mlp
+from onefield.fields.wrappers import ContractedField, DistanceAsDensity
+from onefield.types import Bounds
+
+# The contraction maps all of space into the cube of twice the region's size (mip-NeRF 360, eq. 10).
+CONTRACTED_HALF_EXTENT = 2.0
+
+
+def _region(bounded: bool) -> Bounds:
+    return Bounds.cube(1.0 if bounded else CONTRACTED_HALF_EXTENT)
+
+
+def _unbounded(field: Field, bounded: bool, extent: float) -> Field:
+    return field if bounded else ContractedField(field, shape="cube", extent=extent)
+
+
+@dataclass(frozen=True)
+class HashField:
+    """Hash grid, small network, density and view-dependent colour (instant-ngp, Mueller et al. 2022).
+
+    Attributes:
+        finest_resolution: vertices along an edge of the region at the finest level.
+        geometry_features: what the density network hands to the colour network.
+        precision: of the networks' products, ``full`` or ``mixed``.
+    """
+
+    kind: ClassVar[str] = "hash"
+    levels: int = 8
+    features: int = 4
+    log2_table_size: int = 17
+    base_resolution: int = 16
+    finest_resolution: int = 1024
+    width: int = 64
+    hidden_layers: int = 1
+    geometry_features: int = 15
+    color_width: int = 64
+    color_layers: int = 2
+    precision: str = "mixed"
+
+    def build(self, bounded: bool, extent: float) -> Field:
+        """A field over the region, contracted where the scene has no bounds."""
+        scale = 1 if bounded else CONTRACTED_HALF_EXTENT
+        encoding = HashGridEncoding(
+            3,
+            levels=self.levels,
+            features=self.features,
+            log2_table_size=self.log2_table_size,
+            base_resolution=self.base_resolution,
+            finest_resolution=int(self.finest_resolution * scale),
+        )
+        network = Mlp(
+            encoding.output_dimension,
+            1 + self.geometry_features,
+            self.width,
+            self.hidden_layers,
+            precision=self.precision,
+        )
+        color = ColorHead(
+            self.geometry_features,
+            SphericalHarmonics(),
+            self.color_width,
+            self.color_layers,
+            precision=self.precision,
+        )
+        field = ComposedField(_region(bounded), encoding, network, [ExponentialDensity(), color])
+        return _unbounded(field, bounded, extent)
+
+
+@dataclass(frozen=True)
+class FourierField:
+    """Positional encoding and a deep network (NeRF, Mildenhall et al. 2020, made smaller).
+
+    Attributes:
+        frequencies: octaves of the encoding of positions.
+    """
+
+    kind: ClassVar[str] = "fourier"
+    frequencies: int = 10
+    width: int = 128
+    hidden_layers: int = 4
+    geometry_features: int = 63
+    color_width: int = 64
+    color_layers: int = 1
+    precision: str = "mixed"
+
+    def build(self, bounded: bool, extent: float) -> Field:
+        """A field over the region, contracted where the scene has no bounds."""
+        encoding = FourierEncoding(3, self.frequencies)
+        network = Mlp(
+            encoding.output_dimension,
+            1 + self.geometry_features,
+            self.width,
+            self.hidden_layers,
+            precision=self.precision,
+        )
+        color = ColorHead(
+            self.geometry_features, SphericalHarmonics(), self.color_width, self.color_layers, precision=self.precision
+        )
+        field = ComposedField(_region(bounded), encoding, network, [ExponentialDensity(), color])
+        return _unbounded(field, bounded, extent)
+
+
+@dataclass(frozen=True)
+class DenseField:
+    """One dense grid, density activated after interpolation (DVGO, Sun et al. 2022), small colour network.
+
+    Attributes:
+        resolution: vertices along an edge at the end of the run.
+        features: colour channels of a vertex.
+        initial_opacity: of one voxel before training; low, so that nothing hides what lies behind it.
+        growth_stages: how often the number of vertices doubles on the way to ``resolution``.
+        growth_end: share of the run at which ``resolution`` is reached.
+    """
+
+    kind: ClassVar[str] = "dense"
+    resolution: int = 160
+    features: int = 12
+    initial_opacity: float = 1e-3
+    color_width: int = 64
+    color_layers: int = 1
+    precision: str = "mixed"
+    growth_stages: int = 4
+    growth_end: float = 0.3
+
+    def build(self, bounded: bool, extent: float) -> Field:
+        """A field over the region, contracted where the scene has no bounds."""
+        region = _region(bounded)
+        encoding = DenseGridEncoding(3, self.resolution, 1 + self.features)
+        voxel = region.extent[0] / (self.resolution - 1)
+        color = ColorHead(
+            self.features, SphericalHarmonics(), self.color_width, self.color_layers, precision=self.precision
+        )
+        field = ComposedField(region, encoding, None, [SoftplusDensity(self.initial_opacity, voxel), color])
+        return _unbounded(field, bounded, extent)
+
+
+@dataclass(frozen=True)
+class DistanceField:
+    """Signed distance from a hash grid, rendered as volume by the Laplace law (VolSDF, Yariv et al. 2021).
+
+    Attributes:
+        sphere_radius: of the first surface, in units of the region's half extent.
+        beta: first width of the law.
+    """
+
+    kind: ClassVar[str] = "distance"
+    levels: int = 8
+    features: int = 4
+    log2_table_size: int = 17
+    base_resolution: int = 16
+    finest_resolution: int = 512
+    width: int = 64
+    geometry_features: int = 15
+    color_width: int = 64
+    color_layers: int = 2
+    sphere_radius: float = 0.5
+    beta: float = 0.1
+    precision: str = "mixed"
+
+    def build(self, bounded: bool, extent: float) -> Field:
+        """A distance field of the region; a scene without bounds is cut off at the region's border."""
+        del bounded, extent
+        encoding = HashGridEncoding(
+            3,
+            levels=self.levels,
+            features=self.features,
+            log2_table_size=self.log2_table_size,
+            base_resolution=self.base_resolution,
+            finest_resolution=self.finest_resolution,
+        )
+        network = Mlp(
+            encoding.output_dimension, 1 + self.geometry_features, self.width, 1, precision=self.precision
+        )
+        color = ColorHead(
+            self.geometry_features, SphericalHarmonics(), self.color_width, self.color_layers, precision=self.precision
+        )
+        inner = ComposedField(Bounds.cube(1.0), encoding, network, [DistanceHead(self.sphere_radius), color])
+        return DistanceAsDensity(inner, beta=self.beta)
+
+
+FieldConfig = HashField | FourierField | DenseField | DistanceField
+"""Every field that a method can be configured with; a new one is added here."""

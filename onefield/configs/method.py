@@ -1,0 +1,74 @@
+"""The configuration of a whole method: field, sampler, objective, background, training."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+
+from onefield.configs.fields import FieldConfig, HashField
+from onefield.configs.objective import build_objective
+from onefield.configs.samplers import Occupancy, SamplerConfig
+from onefield.configs.strategies import build_strategies
+from onefield.data.scene import Scene
+from onefield.errors import UsageError, nearest_name
+from onefield.renderers.background import Background, Black, Learned, Random, White
+from onefield.renderers.volume import VolumeRenderer
+from onefield.training.method import Method
+from onefield.training.settings import TrainingSettings
+
+BACKGROUNDS: dict[str, type[Background]] = {"white": White, "black": Black, "random": Random, "learned": Learned}
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """A method, complete: rerunning it on the same scene repeats the run.
+
+    Attributes:
+        method: name of the preset that it started from.
+        losses: weight of each summand of the objective, by name.
+        background: ``auto`` takes what the scene's format asks for, else black for open scenes and white for photos
+            with alpha.
+        prefilter: ask for density without gradients first and train only on samples that are seen.
+    """
+
+    method: str
+    field: FieldConfig = HashField()
+    sampler: SamplerConfig = Occupancy()
+    losses: dict[str, float] = dataclasses.field(default_factory=lambda: {"huber": 1.0})
+    background: str = "auto"
+    prefilter: bool = True
+    training: TrainingSettings = TrainingSettings()
+
+    def build(self, scene: Scene) -> Method:
+        """Makes the method for a scene, with all parameters drawn from the training seed.
+
+        Raises:
+            UsageError: parts that can't meet, or an unknown loss or background.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed)
+            built = self.field.build(scene.bounded, scene.extent_scale)
+            sampler = self.sampler.build(scene.bounded, scene.extent_scale)
+            background = self._background(scene)
+        renderer = VolumeRenderer(sampler, background, prefilter=self.prefilter)
+        renderer.check(built)
+        if isinstance(self.sampler, Occupancy):
+            sampler.mark_invisible(scene.cameras[scene.train_indices])
+        return Method(
+            name=self.method,
+            field=built,
+            renderer=renderer,
+            objective=build_objective(self.losses, built),
+            settings=self.training,
+            strategies=build_strategies(self.field, built),
+        )
+
+    def _background(self, scene: Scene) -> Background:
+        name = self.background
+        if name == "auto":
+            name = scene.background or ("white" if scene.alpha else "black")
+        if name not in BACKGROUNDS:
+            raise UsageError(f"Unknown background '{name}': {nearest_name(name, ('auto', *BACKGROUNDS))}.")
+        return BACKGROUNDS[name]()

@@ -1,0 +1,84 @@
+"""The objective of a method from the weights of its summands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from onefield.errors import UsageError, nearest_name
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
+from onefield.fields.field import Field
+from onefield.losses.distortion import distortion_term
+from onefield.losses.eikonal import eikonal_term
+from onefield.losses.interlevel import interlevel_term
+from onefield.losses.opacity import mask_term, opacity_entropy_term
+from onefield.losses.photometric import photometric_term
+from onefield.losses.smoothness import decay_term, variation_term
+from onefield.losses.term import LossTerm
+
+TERMS: dict[str, Callable[[float], LossTerm]] = {
+    "l2": lambda weight: photometric_term("l2", weight),
+    "l1": lambda weight: photometric_term("l1", weight),
+    "huber": lambda weight: photometric_term("huber", weight),
+    "charbonnier": lambda weight: photometric_term("charbonnier", weight),
+    "distortion": distortion_term,
+    "interlevel": interlevel_term,
+    "opacity_entropy": opacity_entropy_term,
+    "mask": mask_term,
+    "eikonal": eikonal_term,
+    "variation": lambda weight: variation_term(_dense_grids, weight),
+    "decay": lambda weight: decay_term(_hash_levels, weight),
+}
+"""Every summand by its name in configurations; a new loss is added here."""
+
+# what a summand can't do without: quantities of the field, or a kind of encoding
+_NEEDED_QUANTITY = {"eikonal": "distance"}
+_NEEDED_ENCODING = {"variation": DenseGridEncoding, "decay": HashGridEncoding}
+
+
+def build_objective(weights: dict[str, float], field: Field) -> tuple[LossTerm, ...]:
+    """The summands with a weight other than 0.
+
+    Raises:
+        UsageError: an unknown name, or a summand that does not fit the field.
+    """
+    terms = []
+    for name, weight in weights.items():
+        if name not in TERMS:
+            raise UsageError(f"Unknown loss '{name}': {nearest_name(name, tuple(TERMS))}.")
+        if weight == 0:
+            continue
+        quantity = _NEEDED_QUANTITY.get(name)
+        if quantity is not None and quantity not in field.provides:
+            raise UsageError(f"The loss '{name}' needs a field with {quantity}; {type(field).__name__} has none.")
+        encoding = _NEEDED_ENCODING.get(name)
+        if encoding is not None and not any(isinstance(module, encoding) for module in field.modules()):
+            raise UsageError(f"The loss '{name}' needs a field with a {encoding.__name__}.")
+        terms.append(TERMS[name](weight))
+    if not terms:
+        raise UsageError("The objective is empty: give at least one loss a weight, such as losses.huber=1.")
+    return tuple(terms)
+
+
+def composed_part(field: Field) -> ComposedField:
+    """The composed field inside wrappers.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for module in field.modules():
+        if isinstance(module, ComposedField):
+            return module
+    raise UsageError(f"{type(field).__name__} holds no composed field.")
+
+
+def _dense_grids(field: Field) -> list[Tensor]:
+    encoding = composed_part(field).encoding
+    return [encoding.grid.movedim(-1, 0)]
+
+
+def _hash_levels(field: Field) -> list[Tensor]:
+    encoding = composed_part(field).encoding
+    return [encoding.level(index) for index in range(encoding.layout.levels)]

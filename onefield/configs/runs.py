@@ -1,0 +1,205 @@
+"""Starting, resuming and opening runs: a scene, a method and a folder put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from onefield.configs.method import MethodConfig
+from onefield.configs.presets import preset
+from onefield.configs.reading import changed, from_plain, to_plain
+from onefield.data.formats import load_scene
+from onefield.data.scene import Scene
+from onefield.errors import DataError, UsageError
+from onefield.training.checkpoints import load_checkpoint
+from onefield.training.evaluation import Evaluation, evaluate
+from onefield.training.loop import Outcome, Progress, run_training
+from onefield.training.method import Method
+from onefield.training.run_folder import RunFolder
+from onefield.training.state import load_model
+
+SCHEMA = 1
+DEFAULT_ROOT = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that it takes to repeat a run; ``config.yaml`` in its folder.
+
+    Attributes:
+        scene: absolute path of the dataset.
+        downscale: factor by which images were made smaller, at least 1.
+    """
+
+    scene: str
+    method: MethodConfig
+    downscale: int = 1
+    schema: int = SCHEMA
+
+    def load_scene(self, warn: Callable[[str], None]) -> Scene:
+        """The dataset, with its warnings told."""
+        scene = load_scene(Path(self.scene), downscale=self.downscale)
+        for message in scene.warnings:
+            warn(message)
+        return scene
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk with its method in memory.
+
+    Attributes:
+        step: of the checkpoint that the method's parameters come from.
+    """
+
+    config: RunConfig
+    scene: Scene
+    method: Method
+    folder: RunFolder
+    step: int
+
+
+def configure(
+    scene: str | Path,
+    method: str = "ngp",
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    downscale: int = 1,
+    seed: int | None = None,
+    changes: list[str] | None = None,
+) -> RunConfig:
+    """A preset with the usual changes.
+
+    Args:
+        scene: folder or file of a dataset.
+        method: name of a preset.
+        steps, seconds: budget; None keeps the preset's.
+        changes: further ``dotted.key=value`` texts.
+
+    Raises:
+        UsageError: an unknown preset, key or value.
+    """
+    config = preset(method)
+    if changes:
+        config = changed(config, changes)
+    wanted = {"steps": steps, "seconds": seconds, "seed": seed}
+    training = replace(config.training, **{name: value for name, value in wanted.items() if value is not None})
+    if steps is not None and seconds is None:
+        training = replace(training, seconds=None)
+    return RunConfig(str(Path(scene).resolve()), replace(config, training=training), downscale)
+
+
+def start_run(config: RunConfig, output: Path | None = None, warn: Callable[[str], None] = lambda m: None) -> Run:
+    """Loads the scene, builds the method and makes the run's folder (``runs/<scene>/<method>-<time>``).
+
+    Args:
+        output: the run's own folder instead; must be new or empty.
+    """
+    scene = config.load_scene(warn)
+    method = config.method.build(scene)
+    folder = RunFolder.create(output or RunFolder.new_path(DEFAULT_ROOT, scene.name, config.method.method))
+    folder.write_config(yaml.safe_dump(to_plain(config), sort_keys=False))
+    folder.write_scene(scene.facts())
+    return Run(config, scene, method, folder, 0)
+
+
+def read_config(folder: RunFolder) -> RunConfig:
+    """The configuration of a run.
+
+    Raises:
+        DataError: the file can't be read, or was written by another version.
+    """
+    try:
+        plain = yaml.safe_load(folder.read_config())
+    except yaml.YAMLError as error:
+        raise DataError(f"{folder.config} is no valid YAML: {error}.") from error
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        found = plain.get("schema") if isinstance(plain, dict) else None
+        raise DataError(f"{folder.config} has schema {found}, but this version reads schema {SCHEMA}.")
+    try:
+        return from_plain(RunConfig, plain)
+    except UsageError as error:
+        raise DataError(f"{folder.config}: {error}") from error
+
+
+def open_run(path: str | Path, warn: Callable[[str], None] = lambda m: None, trained: bool = True) -> Run:
+    """Opens a run's folder, or the newest run below a folder.
+
+    Args:
+        trained: fill the method with the newest good checkpoint.
+
+    Raises:
+        DataError: no run there, or a broken one.
+    """
+    folder = RunFolder.find(Path(path))
+    config = read_config(folder)
+    scene = config.load_scene(warn)
+    method = config.method.build(scene)
+    step = 0
+    if trained:
+        checkpoint = load_checkpoint(folder.checkpoints, method=method.name, warn=warn)
+        for strategy in method.strategies:
+            strategy.match(method.field, checkpoint.model)
+        load_model(method, checkpoint.model)
+        step = checkpoint.step
+    return Run(config, scene, method, folder, step)
+
+
+def run(
+    opened: Run,
+    *,
+    resume: bool = False,
+    observe: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = lambda message: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Trains an opened run; two processes never train in one folder at once."""
+    with opened.folder.locked():
+        return run_training(
+            opened.method,
+            opened.scene,
+            opened.folder,
+            resume=resume,
+            observe=observe,
+            warn=warn,
+            should_stop=should_stop,
+        )
+
+
+def score(opened: Run, split: str = "held-out", observe: Callable[[int, int], None] = lambda d, t: None) -> Evaluation:
+    """Evaluates a run's views and writes pictures and table to ``eval/``."""
+    pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
+    result = evaluate(opened.method, opened.scene, split, pictures, observe)
+    opened.folder.write_evaluation(result.as_json(), split)
+    return result
+
+
+def train(
+    scene: str | Path,
+    method: str = "ngp",
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    downscale: int = 1,
+    output: str | Path | None = None,
+    changes: list[str] | None = None,
+) -> Run:
+    """Trains a scene from Python: the same as ``onefield train``.
+
+    Args:
+        scene: folder or file of a dataset.
+        method: preset, such as ``"ngp"``.
+        steps, seconds: budget; None keeps the preset's.
+        output: the run's folder; None makes ``runs/<scene>/<method>-<time>``.
+
+    Returns:
+        The trained run.
+    """
+    config = configure(scene, method, steps=steps, seconds=seconds, downscale=downscale, changes=changes)
+    opened = start_run(config, None if output is None else Path(output))
+    outcome = run(opened)
+    return replace(opened, step=outcome.step)

@@ -1,0 +1,16 @@
+"""How fields change shape while they are trained, by the kind of their configuration."""
+
+from __future__ import annotations
+
+from onefield.configs.fields import DenseField, FieldConfig
+from onefield.configs.objective import composed_part
+from onefield.fields.field import Field
+from onefield.training.growth import GridGrowth
+from onefield.training.method import Strategy
+
+
+def build_strategies(config: FieldConfig, field: Field) -> tuple[Strategy, ...]:
+    """The strategies that a field of this kind is trained with."""
+    if isinstance(config, DenseField) and config.growth_stages > 0:
+        return (GridGrowth(composed_part(field), config.resolution, config.growth_stages, config.growth_end),)
+    return ()

@@ -1,0 +1,71 @@
+"""``onefield demo``: from nothing to a trained scene, its held-out score, pictures and a mesh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onefield.configs.runs import configure, run, score, start_run
+from onefield.errors import InterruptedRun
+from onefield.files import make_folder
+from onefield.tools.compiling import announce_compilation
+from onefield.tools.output import TrainingDisplay, duration, say, show, warn
+from onefield.tools.signals import StopSignals
+
+SCENE_FOLDER = "scene"
+RUN_FOLDER = "run"
+VIEWS = 40
+SIZE = 160
+
+
+def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = False) -> None:
+    """Ray-traces a small scene with exact cameras, trains it, scores it on held-out views and exports a mesh.
+
+    Args:
+        output: folder to write to: the scene, the run, pictures and the mesh.
+        time: training time, such as 90s or 3m.
+        json: print the result as JSON.
+    """
+    from onefield.data.demo_scene import write_demo_scene
+    from onefield.meshing.preview import preview_mesh
+    from onefield.tools.output import seconds_of
+    from onefield.tools.surface import export_surface
+
+    seconds = seconds_of(time)
+    folder = make_folder(output)
+    say(f"1/4  drawing {VIEWS} views of the demo scene into {folder / SCENE_FOLDER}")
+    write_demo_scene(folder / SCENE_FOLDER, views=VIEWS, size=SIZE)
+    opened = start_run(configure(folder / SCENE_FOLDER, seconds=seconds), _fresh(folder / RUN_FOLDER), warn)
+    say(f"2/4  training {opened.method.name} for {duration(seconds)}")
+    announce_compilation()
+    with StopSignals() as signals, TrainingDisplay() as display:
+        outcome = run(opened, observe=display, warn=warn, should_stop=signals.stop_asked)
+    if outcome.interrupted:
+        raise InterruptedRun(
+            f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"
+        )
+    say("3/4  scoring held-out views")
+    summary = score(opened).summary()
+    say("4/4  extracting the mesh")
+    mesh_path = opened.folder.exports / "mesh.glb"
+    surface = export_surface(opened, mesh_path, resolution=192, warn=warn)
+    picture = opened.folder.exports / "mesh.png"
+    preview_mesh(surface.normalised, opened.scene.cameras[opened.scene.test_indices[:1]], picture)
+    show(
+        {"run": str(opened.folder.path), "mesh": str(mesh_path), "step": outcome.step, **summary},
+        json,
+        [
+            f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f} on {summary['views']} held-out views",
+            f"pictures: {opened.folder.evaluation} (truth, rendering, error)",
+            f"mesh:     {mesh_path} ({surface.report.faces} faces), drawn in {picture}",
+            f"next:     onefield render {opened.folder.path}",
+        ],
+    )
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder itself, or the first free name with a number, so that an earlier demo stays."""
+    candidate, number = folder, 2
+    while candidate.exists():
+        candidate = folder.with_name(f"{folder.name}-{number}")
+        number += 1
+    return candidate

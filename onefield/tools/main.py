@@ -1,0 +1,88 @@
+"""The command line's door: finds the command, parses its options, turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "train a small scene of Onefield's own, evaluate it, export its mesh",
+    "train": "train a scene from photos with known cameras",
+    "evaluate": "score a run on views that it was not trained on",
+    "render": "render a run along a camera path to a video and pictures",
+    "export": "export a run's surface as a mesh file",
+    "fit": "fit an image, a sound, a video, a volume or a shape",
+    "inspect": "say what a folder or file is, and whether it is sound",
+    "doctor": "check the installation and say what is used and why",
+    "bench": "time the kernels and a training step on this machine",
+}
+
+INTERRUPTED = 130
+OUT_OF_MEMORY = 4
+USAGE = 2
+
+
+def help_text() -> str:
+    """The overview that ``onefield --help`` prints."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in COMMANDS.items())
+    return (
+        "usage: onefield COMMAND [OPTIONS]\n\n"
+        "Neural fields and 3D reconstruction behind one interface.\n\n"
+        f"commands:\n{listed}\n\n"
+        "'onefield COMMAND --help' lists a command's options; all of them have defaults.\n"
+        "Results go to stdout, talk to stderr; --json makes results readable by machines.\n"
+        "exit codes: 0 ok, 2 usage, 3 bad data, 4 resources, 5 diverged, 130 interrupted"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("onefield"))
+        return 0
+    from onefield.errors import OnefieldError, nearest_name
+
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"onefield: unknown command '{name}': {nearest_name(name, tuple(COMMANDS))}.", file=sys.stderr)
+        return USAGE
+    try:
+        return _run(name, rest)
+    except OnefieldError as error:
+        print(f"onefield {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"onefield {name}: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except MemoryError:
+        print(
+            f"onefield {name}: the machine's memory does not suffice; take smaller images (--downscale 2) or a lower "
+            "resolution.",
+            file=sys.stderr,
+        )
+        return OUT_OF_MEMORY
+    except BrokenPipeError:
+        return 0
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    import tyro
+
+    command = importlib.import_module(f"onefield.tools.{name}").run_command_command
+    try:
+        tyro.cli(command, prog=f"onefield {name}", args=arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else USAGE if stop.code else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What commands print: results on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from typing import Any
+
+from onefield.training.loop import Progress
+
+# Lines in a log that nobody watches live.
+PLAIN_LINE_SECONDS = 10.0
+# A terminal needs no more than a few updates a second.
+BAR_SECONDS = 0.2
+
+
+def say(message: str) -> None:
+    """One line of talk."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """One line about something that went wrong and was mended or left out."""
+    say(f"warning: {message}")
+
+
+def show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    """The command's result: as one JSON object, or as lines for people."""
+    print(json.dumps(_without_nan(result)) if as_json else "\n".join(lines), flush=True)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _without_nan(inner) for key, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them, such as ``3m 20s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def seconds_of(text: str) -> float:
+    """Reads a duration: ``90``, ``90s``, ``10m`` or ``1.5h``.
+
+    Raises:
+        UsageError: anything else, or no positive number.
+    """
+    from onefield.errors import UsageError
+
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:].lower())
+    number = text if factor is None else text[:-1]
+    try:
+        seconds = float(number) * (1.0 if factor is None else factor)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"'{text}' is no duration; write it like 90s, 10m or 1.5h.")
+    return seconds
+
+
+class TrainingDisplay:
+    """Shows a run's progress: a live bar in a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar = None
+        self._task = None
+        self._last = -math.inf
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as RichProgress
+
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[figures]}"))
+            self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("training", total=1.0, figures="")
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Takes in one step."""
+        now = time.monotonic()
+        pause = PLAIN_LINE_SECONDS if self._bar is None else BAR_SECONDS
+        if now - self._last < pause and progress.share < 1.0:
+            return
+        self._last = now
+        if self._bar is None:
+            say(f"{progress.share:4.0%}  {self._figures(progress)}")
+        else:
+            self._bar.update(self._task, completed=progress.share, figures=self._figures(progress))
+
+    @staticmethod
+    def _figures(progress: Progress) -> str:
+        psnr = "" if progress.psnr is None else f"  held-out {progress.psnr:.2f} dB"
+        return (
+            f"step {progress.step}  loss {progress.loss:.5f}{psnr}  {progress.samples_per_ray:.0f} samples/ray  "
+            f"{progress.rays_per_second / 1000:.1f}k rays/s  {duration(progress.remaining)} left"
+        )

@@ -1,0 +1,93 @@
+"""``onefield render``: pictures and a video along a camera path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from onefield.cameras import Cameras
+from onefield.configs.runs import Run, open_run
+from onefield.data.images import write_image
+from onefield.data.paths import orbit_path, path_from_json, spiral_path, views_path
+from onefield.data.video import write_video
+from onefield.errors import UsageError, nearest_name
+from onefield.files import make_folder
+from onefield.tools.output import say, show, warn
+
+PATHS = ("orbit", "spiral", "views")
+
+
+def run_command(
+    run: Annotated[Path, tyro.conf.Positional],
+    /,
+    path: str = "auto",
+    frames: int = 60,
+    fps: int = 24,
+    width: int | None = None,
+    output: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Renders a run along a camera path to a video and one picture a frame.
+
+    Args:
+        run: folder of the run.
+        path: orbit, spiral, views (through the training views) or a JSON file; auto takes what suits the scene.
+        frames: number of pictures; a JSON file brings its own.
+        fps: frames a second of the video.
+        width: of the pictures in pixels; that of the photos, 640 at most, by default.
+        output: folder to write to; RUN/render by default.
+        json: print the result as JSON.
+    """
+    opened = open_run(run, warn)
+    cameras = sized(camera_path(opened, path, frames), width)
+    folder = make_folder(opened.folder.path / "render" if output is None else output)
+    images = []
+    for index in range(len(cameras)):
+        rendered = opened.method.renderer.render_image(opened.method.field, cameras, index).color.clamp(0, 1)
+        images.append(rendered)
+        write_image(folder / f"{index:04d}.png", rendered)
+        say(f"frame {index + 1} of {len(cameras)}")
+    video = folder / "video.mp4"
+    write_video(video, images, fps)
+    show(
+        {"video": str(video), "frames": len(cameras), "folder": str(folder)},
+        json,
+        [f"{len(cameras)} pictures and {video}"],
+    )
+
+
+def camera_path(opened: Run, path: str, frames: int) -> Cameras:
+    """The cameras of a named path, or of a JSON file.
+
+    Raises:
+        UsageError: neither a known name nor a file.
+    """
+    scene = opened.scene
+    if path == "auto":
+        path = "spiral" if scene.forward_facing else "orbit"
+    if path == "orbit":
+        return orbit_path(scene, frames)
+    if path == "spiral":
+        return spiral_path(scene, frames)
+    if path == "views":
+        return views_path(scene, frames)
+    if Path(path).suffix == ".json" or Path(path).exists():
+        return path_from_json(Path(path), scene)
+    raise UsageError(f"Unknown path '{path}': {nearest_name(path, ('auto', *PATHS))}, or a JSON file.")
+
+
+# Wide enough to judge by, and rendered within minutes.
+DEFAULT_MOST_WIDTH = 640
+
+
+def sized(cameras: Cameras, width: int | None) -> Cameras:
+    """The same cameras with pictures of a width in pixels (even, as video codecs want it)."""
+    current = int(cameras.width[0])
+    wanted = min(current, DEFAULT_MOST_WIDTH) if width is None else width
+    if wanted < 2:
+        raise UsageError(f"--width must be at least 2 pixels, got {wanted}.")
+    factor = wanted / current
+    even = [2 * max(1, round(int(size) * factor / 2)) for size in (cameras.width[0], cameras.height[0])]
+    return cameras.resized(even[0], even[1])

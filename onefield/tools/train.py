@@ -1,0 +1,108 @@
+"""``onefield train``: a scene from photos with known cameras."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from onefield.configs.runs import Run, RunConfig, configure, open_run, run, score, start_run
+from onefield.errors import InterruptedRun, UsageError
+from onefield.tools.compiling import announce_compilation
+from onefield.tools.output import TrainingDisplay, duration, say, seconds_of, show, warn
+from onefield.tools.signals import StopSignals
+
+
+def run_command(
+    scene: Annotated[Path, tyro.conf.Positional],
+    /,
+    method: str = "ngp",
+    steps: int | None = None,
+    time: str | None = None,
+    downscale: int = 1,
+    output: Path | None = None,
+    resume: bool = False,
+    seed: int | None = None,
+    set: tuple[str, ...] = (),
+    json: bool = False,
+) -> None:
+    """Trains a scene and scores it on the views that were held out.
+
+    Args:
+        scene: folder of the dataset (its format is found out); with --resume also the folder of a run.
+        method: preset: ngp (hash grid), dense (grid), nerf (network), sdf (surface).
+        steps: training steps.
+        time: training time instead, such as 90s, 10m or 1.5h.
+        downscale: makes images this many times smaller.
+        output: the run's folder; runs/SCENE/METHOD-TIME by default.
+        resume: go on with the run at this path, or with the newest run of this scene.
+        seed: of all random numbers.
+        set: further settings as key=value, such as field.levels=12 losses.distortion=0.01.
+        json: print the result as JSON.
+    """
+    if resume:
+        opened = open_run(scene if output is None else output, warn, trained=False)
+        opened = _with_budget(opened, steps, time)
+    else:
+        seconds = None if time is None else seconds_of(time)
+        config: RunConfig = configure(
+            scene, method, steps=steps, seconds=seconds, downscale=downscale, seed=seed, changes=list(set)
+        )
+        opened = start_run(config, output, warn)
+    say(f"{_described(opened)}, into {opened.folder.path}")
+    train_and_score(opened, resume, json)
+
+
+def train_and_score(opened: Run, resume: bool, json: bool) -> None:
+    """Trains a run to its end, scores it, and shows the figures.
+
+    Raises:
+        InterruptedRun: a signal stopped it; its state is saved.
+    """
+    announce_compilation()
+    with StopSignals() as signals, TrainingDisplay() as display:
+        outcome = run(opened, resume=resume, observe=display, warn=warn, should_stop=signals.stop_asked)
+    if outcome.interrupted:
+        raise InterruptedRun(
+            f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"
+        )
+    say(f"trained {outcome.step} steps in {duration(outcome.elapsed)}")
+    opened = replace(opened, step=outcome.step)
+    if len(opened.scene.test_indices) == 0:
+        show({"run": str(opened.folder.path), "step": outcome.step}, json, ["No view is held out: nothing to score."])
+        return
+    evaluation = score(opened)
+    summary = evaluation.summary()
+    result = {"run": str(opened.folder.path), "step": outcome.step, "seconds": outcome.elapsed, **summary}
+    show(
+        result,
+        json,
+        [
+            f"{summary['views']} held-out views over a {summary['background']} background: "
+            f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f}",
+            f"pictures: {opened.folder.evaluation}",
+            f"next: onefield render {opened.folder.path}",
+            f"      onefield export {opened.folder.path} --to mesh.glb",
+        ],
+    )
+
+
+def _with_budget(opened: Run, steps: int | None, time: str | None) -> Run:
+    if time is not None:
+        raise UsageError("--resume keeps the run's own budget; leave --time out, or give --steps to train longer.")
+    if steps is None:
+        return opened
+    training = replace(opened.method.settings, steps=steps)
+    return replace(opened, method=replace(opened.method, settings=training))
+
+
+def _described(opened: Run) -> str:
+    scene = opened.scene
+    settings = opened.method.settings
+    budget = f"{settings.steps} steps" if settings.seconds is None else duration(settings.seconds)
+    return (
+        f"{scene.name} ({scene.format}): {len(scene.train_indices)} views to train on, {len(scene.test_indices)} held "
+        f"out; method {opened.method.name} for {budget}"
+    )
