@@ -19,7 +19,7 @@ from onefield.kernels.dispatch import Operation
 
 # Triangles in a leaf of the tree.
 LEAF = 4
-# A node is seen as a dipole from further than this many of its radii. Barill et al. take 2; 2.5 held the error below 0.05
+# A node is seen as a dipole from further than this many of its radii. Barill et al. take 2; 2.5 kept errors below 0.05
 # on scanned meshes, a tenth of what would turn a sign.
 FAR = 2.5
 # Elements of the largest temporary of the references.
