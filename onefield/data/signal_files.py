@@ -1,0 +1,178 @@
+"""Reading the files that signals come from, to plain arrays."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onefield.data.arrays import load_npy, load_npz
+from onefield.errors import DataError
+from onefield.types import Mesh
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".exr")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
+MESH_SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
+
+# ffmpeg's names of uncompressed pixels: format, bits a pixel, element type, channels, planar order of channels.
+_EXR_FORMATS = {1: ("grayf32le", 32), 3: ("gbrpf32le", 96), 4: ("gbrapf32le", 128)}
+_PLANES = {1: (0,), 3: (2, 0, 1), 4: (2, 0, 1, 3)}
+# The PNG header's colour types with several channels: their format in ffmpeg and channels.
+_PNG_SIXTEEN = {2: ("rgb48le", 3), 4: ("ya16le", 2), 6: ("rgba64le", 4)}
+_PNG_HEADER = 26
+_PNG_DEPTH_AT, _PNG_COLOR_AT = 24, 25
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Rows, columns and, where there are several, channels, in the file's own number type.
+
+    Raises:
+        DataError: not a picture that can be decoded.
+    """
+    if path.suffix.lower() == ".exr":
+        return _read_exr(path)
+    with path.open("rb") as file:
+        head = file.read(_PNG_HEADER)
+    sixteen = head.startswith(b"\x89PNG") and len(head) == _PNG_HEADER and head[_PNG_DEPTH_AT] == 16
+    if sixteen and head[_PNG_COLOR_AT] in _PNG_SIXTEEN:
+        # Pillow would cut these to 8 bits
+        pixels, channels = _PNG_SIXTEEN[head[_PNG_COLOR_AT]]
+        frame, (width, height), _ = _ffmpeg_frame(path, pixels, 16 * channels)
+        return np.frombuffer(frame, "<u2").reshape(height, width, channels).astype(np.uint16)
+    import imageio.v3 as imageio
+
+    try:
+        picture = np.asarray(imageio.imread(path))
+    except Exception as error:  # decoders of a dozen formats raise nearly any kind on broken files
+        raise DataError(f"{path} is no picture that can be read ({_first_line(error)}).") from error
+    # Pillow reads 16-bit greys as int32
+    return picture.astype(np.uint16) if picture.dtype == np.int32 and sixteen else picture
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _ffmpeg_frame(path: Path, pixels: str, bits: int) -> tuple[bytes, tuple[int, int], str]:
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(str(path), pix_fmt=pixels, bits_per_pixel=bits)
+    try:
+        facts = next(reader)
+        return next(reader), facts["size"], facts["pix_fmt"]
+    except Exception as error:  # the reader passes on whatever the decoder's process died of
+        raise DataError(f"{path} is no picture that can be read ({_first_line(error)}).") from error
+    finally:
+        reader.close()
+
+
+def _read_exr(path: Path) -> np.ndarray:
+    frame, (width, height), stored = _ffmpeg_frame(path, *_EXR_FORMATS[3])
+    channels = 4 if stored.startswith("gbra") else 1 if stored.startswith("gray") else 3
+    if channels != 3:
+        frame, _, _ = _ffmpeg_frame(path, *_EXR_FORMATS[channels])
+    planes = np.frombuffer(frame, "<f4").reshape(channels, height, width)
+    return np.stack([planes[k] for k in _PLANES[channels]], axis=-1)
+
+
+def read_frames(folder: Path) -> np.ndarray:
+    """All pictures of a folder as frames, in the order of the numbers in their names.
+
+    Raises:
+        DataError: none, or of different shapes.
+    """
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+    if not paths:
+        raise DataError(f"{folder} has no pictures; a video needs its frames there.")
+    paths.sort(key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)])
+    frames = [read_picture(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if frame.shape != frames[0].shape or frame.dtype != frames[0].dtype:
+            raise DataError(
+                f"{path} has shape {frame.shape} of {frame.dtype}, but {paths[0].name} has {frames[0].shape} of "
+                f"{frames[0].dtype}; frames must be alike."
+            )
+    stacked = np.stack(frames)
+    return stacked if stacked.ndim == 4 else stacked[..., None]
+
+
+def read_video(path: Path) -> tuple[np.ndarray, float]:
+    """Frames, rows, columns, RGB as uint8, and the frames a second.
+
+    Raises:
+        DataError: no video that can be decoded.
+    """
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(str(path), pix_fmt="rgb24")
+    try:
+        facts = next(reader)
+        width, height = facts["size"]
+        frames = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
+    except Exception as error:  # the reader passes on whatever the decoder's process died of
+        raise DataError(f"{path} is no video that can be read ({_first_line(error)}).") from error
+    finally:
+        reader.close()
+    if not frames:
+        raise DataError(f"{path} has no frames.")
+    return np.stack(frames), float(facts["fps"])
+
+
+def read_audio(path: Path) -> tuple[np.ndarray, float]:
+    """Samples and channels as float32 (integers as parts of full scale), and the samples a second.
+
+    Raises:
+        DataError: no WAV file, or without samples.
+    """
+    from scipy.io import wavfile
+
+    try:
+        rate, samples = wavfile.read(path)
+    except Exception as error:  # the reader raises ValueError, struct.error, EOFError, ... on broken files
+        raise DataError(f"{path} is no WAV file that can be read ({_first_line(error)}).") from error
+    if samples.size == 0:
+        raise DataError(f"{path} has no samples.")
+    if samples.dtype == np.uint8:
+        scaled = (samples.astype(np.float32) - 128) / 128
+    elif samples.dtype.kind == "i":
+        scaled = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+    else:
+        scaled = samples.astype(np.float32)
+    return scaled if scaled.ndim == 2 else scaled[:, None], float(rate)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of an ``.npy`` file, or the one array with at least one axis of an ``.npz`` file.
+
+    Raises:
+        DataError: unreadable, with Python objects, or several such arrays.
+    """
+    if path.suffix.lower() == ".npy":
+        return load_npy(path)
+    arrays = load_npz(path)
+    large = [name for name, array in arrays.items() if array.ndim > 1] or [n for n, a in arrays.items() if a.ndim]
+    if len(large) != 1:
+        raise DataError(f"{path} should have one array, but has {', '.join(arrays) or 'none'}; keep the one to fit.")
+    return arrays[large[0]]
+
+
+def read_mesh(path: Path) -> Mesh:
+    """A triangle mesh with vertices merged by position.
+
+    Raises:
+        DataError: no mesh that can be read, or one without faces.
+    """
+    import trimesh
+
+    try:
+        loaded = trimesh.load(path, force="mesh", process=False)
+    except Exception as error:  # trimesh's readers raise nearly any kind on broken files
+        raise DataError(f"{path} is no mesh that can be read ({_first_line(error)}).") from error
+    faces = np.asarray(getattr(loaded, "faces", ()))
+    if faces.size == 0:
+        raise DataError(f"{path} has no faces; a signed distance needs a surface.")
+    loaded.merge_vertices(merge_tex=True, merge_norm=True)
+    vertices = torch.tensor(np.asarray(loaded.vertices), dtype=torch.float32)
+    return Mesh(vertices, torch.tensor(np.asarray(loaded.faces), dtype=torch.int64))
