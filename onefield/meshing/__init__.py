@@ -1,0 +1,1 @@
+"""Fields to triangle meshes: extraction, clean-up, colours, report, preview."""

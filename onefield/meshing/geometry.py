@@ -1,0 +1,64 @@
+"""Normals and transforms of meshes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.errors import UsageError
+from onefield.types import Mesh
+
+
+def face_vectors(mesh: Mesh) -> Float[Tensor, "F 3"]:
+    """Vectors along the faces' outward normals whose length is twice the area, float64."""
+    a, b, c = mesh.vertices.double()[mesh.faces.long()].unbind(1)
+    return torch.linalg.cross(b - a, c - a)
+
+
+def vertex_normals(mesh: Mesh) -> Float[Tensor, "V 3"]:
+    """Unit normals, the area-weighted mean over the faces around each vertex; (0, 0, 1) where there is none."""
+    vectors = face_vectors(mesh)
+    total = torch.zeros_like(mesh.vertices, dtype=torch.float64)
+    for column in range(3):
+        total.index_add_(0, mesh.faces[:, column].long(), vectors)
+    length = total.norm(dim=1, keepdim=True)
+    upwards = total.new_tensor([0.0, 0.0, 1.0])
+    return torch.where(length > 0, total / length.clamp(min=torch.finfo(torch.float64).tiny), upwards).to(
+        torch.float32
+    )
+
+
+def transformed(mesh: Mesh, matrix: Float[Tensor, "4 4"]) -> Mesh:
+    """The mesh under an affine map, such as back to the dataset's frame and unit.
+
+    Args:
+        mesh: any mesh.
+        matrix: affine, last row (0, 0, 0, 1), acting on column vectors; computed in float64.
+
+    Returns:
+        Vertices in float64, so that coordinates far from the origin (projected map coordinates) keep their precision;
+        a mirroring map turns the faces round, so that they stay counter-clockwise seen from outside.
+
+    Raises:
+        UsageError: the matrix is not affine, or not invertible.
+    """
+    matrix = torch.as_tensor(matrix, dtype=torch.float64, device=mesh.vertices.device)
+    if matrix.shape != (4, 4) or matrix[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
+        raise UsageError(f"A mesh needs an affine 4 x 4 matrix with last row 0 0 0 1, got {matrix.tolist()}.")
+    linear, offset = matrix[:3, :3], matrix[:3, 3]
+    determinant = float(torch.linalg.det(linear))
+    if determinant == 0 or determinant != determinant:
+        raise UsageError(f"The transform of a mesh must be invertible; its determinant is {determinant}.")
+    normals = mesh.normals
+    if normals is not None:
+        turned = normals.double() @ torch.linalg.inv(linear)
+        normals = torch.nn.functional.normalize(turned, dim=1).to(normals.dtype)
+    return replace(
+        mesh,
+        vertices=mesh.vertices.double() @ linear.T + offset,
+        faces=mesh.faces if determinant > 0 else mesh.faces.flip(1),
+        normals=normals,
+    )
