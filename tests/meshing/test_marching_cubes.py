@@ -89,7 +89,7 @@ def test_a_thread_is_followed_where_the_coarse_pass_sees_only_its_end():
     """A ball that the coarse samples see, with a thread thinner than their spacing: followed to its far end."""
 
     def occupancy(points):
-        thread = (points[:, 1:] - 0.011).norm(dim=-1) < 0.03
+        thread = (points[:, 1:] - 0.055).norm(dim=-1) < 0.03
         ball = (points - torch.tensor([-0.7, 0.0, 0.0])).norm(dim=-1) < 0.2
         return (ball | (thread & (points[:, 0].abs() < 0.8))).float()
 
