@@ -1,6 +1,7 @@
 """Losses and regularisers: pure functions, and terms that weigh them in an objective."""
 
 from onefield.losses.depth import depth_term
+from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
 from onefield.losses.interlevel import interlevel_term
 from onefield.losses.opacity import mask_term, opacity_entropy_term
@@ -13,6 +14,7 @@ __all__ = [
     "LossTerm",
     "decay_term",
     "depth_term",
+    "distortion_term",
     "eikonal_term",
     "interlevel_term",
     "mask_term",
