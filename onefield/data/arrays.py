@@ -1,0 +1,73 @@
+"""NumPy files that someone else wrote: nothing unpickled, nothing larger than the file holds."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from onefield.errors import DataError
+
+# The largest array a dataset legitimately stores is a depth image or a table of poses.
+_LARGEST_BYTES = 1 << 30
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """One array of numbers.
+
+    Raises:
+        DataError: unreadable, holding Python objects, or claiming more numbers than the file has.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise DataError(f"{path} has more than {_LARGEST_BYTES:,} bytes; it is no table of cameras or depth.")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}.") from error
+    return _parsed(content, str(path))
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an archive by name.
+
+    Raises:
+        DataError: unreadable, holding Python objects, or unpacking to more than 1 GiB.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            if sum(member.file_size for member in members) > _LARGEST_BYTES:
+                raise DataError(f"{path} unpacks to more than {_LARGEST_BYTES:,} bytes; it is no table of cameras.")
+            for member in members:
+                name = member.filename[: -len(".npy")]
+                arrays[name] = _parsed(archive.read(member), f"{path}: '{name}'")
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} is no readable .npz archive ({error}); write it again with numpy.savez.") from error
+    return arrays
+
+
+def _parsed(content: bytes, where: str) -> np.ndarray:
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except Exception as error:  # NumPy evaluates the header's text, which fails in nearly any way.
+        raise DataError(f"{where} is no NumPy array that can be read ({error}); write it with numpy.save.") from error
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise DataError(
+            f"{where} holds {dtype} rather than numbers; objects are never unpickled: save a plain array of numbers."
+        )
+    count = math.prod(shape)
+    left = len(content) - stream.tell()
+    if count < 0 or any(side < 0 for side in shape) or count * dtype.itemsize > left:
+        raise DataError(f"{where} claims shape {shape} of {dtype}, but only {left} bytes follow; it is truncated.")
+    if count == 0:
+        raise DataError(f"{where} has shape {shape} and holds no numbers.")
+    values = np.frombuffer(content, dtype=dtype, count=count, offset=stream.tell())
+    return values.reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,147 @@
+"""Random pixels of many pictures at once, as rays and target colours; repeatable from two numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.data.scene import Scene
+from onefield.errors import DataError, UsageError
+from onefield.types import Rays
+
+# Batches drawn from one window of pictures before the next is decoded, where the budget doesn't hold all of them.
+_BATCHES_A_WINDOW = 256
+# Odd multipliers that spread neighbouring seeds and steps over the generator's seeds (Steele et al. 2014, SplitMix).
+_SPREAD_SEED, _SPREAD_STEP = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
+_SEED_MASK = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Pictures held flat in memory.
+
+    Attributes:
+        views: their places in the scene.
+        widths: of each picture.
+        starts: where each picture's pixels begin.
+        colors: all pixels, uint8.
+        allowed: flat positions that may be drawn; None for all.
+    """
+
+    views: Tensor
+    widths: Tensor
+    starts: Tensor
+    colors: Tensor
+    allowed: Tensor | None
+
+
+class RayBatches:
+    """Draws pixels uniformly over all pictures of some views, without the masked ones.
+
+    Each batch depends only on the seed and its number, so that a run resumes to the same numbers. Where the decoded
+    pictures exceed the scene's byte budget, batches come from windows of as many pictures as fit, in an order that is
+    shuffled anew each time all were seen.
+
+    Args:
+        scene: normalised scene.
+        indices: views to draw from.
+        seed: repeats the sequence of batches.
+
+    Raises:
+        UsageError: no views.
+    """
+
+    def __init__(self, scene: Scene, indices: Sequence[int] | Tensor, *, seed: int = 0) -> None:
+        self._scene = scene
+        self._indices = [int(index) for index in indices]
+        if not self._indices:
+            raise UsageError(f"There are no views to draw rays from in {scene.path}.")
+        self._seed = seed
+        self._step = 0
+        self._window: _Window | None = None
+        self._window_number = -1
+        self._windows_a_pass = self._count_windows()
+
+    def next(self, count: int) -> tuple[Rays, Float[Tensor, "R c"]]:
+        """The next batch.
+
+        Returns:
+            ``count`` rays through pixel centres (near and far filled in where the scene states them, camera indices
+            always), and the pixels' values in [0, 1], sRGB, with straight alpha as fourth channel where the scene has
+            alpha.
+
+        Raises:
+            DataError: an image or mask is missing or damaged, or the masks leave no pixel.
+        """
+        window = self._current_window()
+        generator = self._generator(self._step)
+        if window.allowed is None:
+            flat = torch.randint(0, window.colors.shape[0], (count,), generator=generator)
+        else:
+            flat = window.allowed[torch.randint(0, len(window.allowed), (count,), generator=generator)].long()
+        self._step += 1
+        place = torch.searchsorted(window.starts, flat, right=True) - 1
+        local = flat - window.starts[place]
+        width = window.widths[place]
+        row = torch.div(local, width, rounding_mode="floor")
+        column = local - row * width
+        pixels = torch.stack([column, row], dim=-1).double() + 0.5
+        rays = self._scene.cameras.rays(window.views[place], pixels)
+        return self._scene.limited(rays), window.colors[flat].float() / 255
+
+    def state(self) -> dict[str, Tensor]:
+        """What `load_state` needs to go on with the next batch."""
+        return {"seed": torch.tensor(self._seed), "step": torch.tensor(self._step)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on where another sequence of the same scene and views stood.
+
+        Raises:
+            DataError: the state isn't one of ray batches.
+        """
+        if not {"seed", "step"} <= set(state):
+            raise DataError(f"The state of ray batches needs 'seed' and 'step', got {sorted(state)}.")
+        self._seed, self._step = int(state["seed"]), int(state["step"])
+        self._window_number = -1
+
+    def _generator(self, step: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self._seed * _SPREAD_SEED + step * _SPREAD_STEP) & _SEED_MASK)
+
+    def _count_windows(self) -> int:
+        needed = sum(self._scene.images.byte_size(index) for index in self._indices)
+        return min(-(-needed // max(self._scene.images.byte_budget, 1)), len(self._indices))
+
+    def _current_window(self) -> _Window:
+        number = 0 if self._windows_a_pass == 1 else self._step // _BATCHES_A_WINDOW
+        if number != self._window_number or self._window is None:
+            # The old window goes before the new one is decoded.
+            self._window = None
+            self._window = self._load_window(number)
+            self._window_number = number
+        return self._window
+
+    def _load_window(self, number: int) -> _Window:
+        chosen = self._indices
+        if self._windows_a_pass > 1:
+            passes, place = divmod(number, self._windows_a_pass)
+            # Negative steps are never drawn, so the order of a pass shares no numbers with a batch.
+            order = torch.randperm(len(chosen), generator=self._generator(-1 - passes)).tolist()
+            chosen = [chosen[index] for index in order[place :: self._windows_a_pass]]
+        images, cameras = self._scene.images, self._scene.cameras
+        views = torch.tensor(chosen, dtype=torch.int64)
+        widths, heights = cameras.width[views], cameras.height[views]
+        starts = torch.cumsum(widths * heights, 0) - widths * heights
+        allowed = None
+        if self._scene.masks is not None:
+            # 32 bits count to more pixels than fit into any budget of windows.
+            allowed = torch.nonzero(self._scene.masks.gather_flat(chosen)).squeeze(-1).int()
+            if len(allowed) == 0:
+                raise DataError(
+                    f"The masks of {self._scene.path} leave no pixel to learn from; white must mark what counts "
+                    "(load with masks='none' to disregard them)."
+                )
+        return _Window(views, widths, starts, images.gather_flat(chosen), allowed)

@@ -1,0 +1,253 @@
+"""Pictures, masks and depths of a scene, decoded when asked for and kept within a budget of bytes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from onefield.data.arrays import load_npy
+from onefield.data.images import decode, decode_mask, decode_raw_integers
+from onefield.errors import DataError, UsageError
+
+DEFAULT_BYTE_BUDGET = 2 << 30
+# Decoding releases the interpreter lock, but more threads than this wait for memory rather than work.
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a store.
+
+    Attributes:
+        path: file.
+        size: width and height that it is delivered in.
+        oriented: whether the file's EXIF orientation is applied.
+        object_mask: mask whose outline becomes the alpha channel, or None.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    oriented: bool = True
+    object_mask: Path | None = None
+
+
+class ImageStore:
+    """The pictures of a scene, one a view, as 8-bit values.
+
+    Attributes:
+        pictures: files and sizes.
+        channels: 3, or 4 with straight alpha (opaque where a file has none).
+        byte_budget: decoded bytes kept; the least recently used picture goes first.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], channels: int, byte_budget: int = DEFAULT_BYTE_BUDGET) -> None:
+        self.pictures = tuple(pictures)
+        self.channels = channels
+        self.byte_budget = byte_budget
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._kept_bytes = 0
+        self._flats: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def byte_size(self, index: int) -> int:
+        """Decoded bytes of one picture."""
+        width, height = self.pictures[index].size
+        return width * height * self.channels
+
+    @property
+    def total_bytes(self) -> int:
+        """Decoded bytes of all pictures."""
+        return sum(self.byte_size(index) for index in range(len(self)))
+
+    def pixels(self, index: int) -> UInt8[np.ndarray, "H W c"]:
+        """One picture's 8-bit values.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        decoded = self._decoded(index)
+        self._keep(index, decoded)
+        return decoded
+
+    def image(self, index: int) -> Float[Tensor, "H W c"]:
+        """One picture with values in [0, 1], sRGB, alpha straight.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        return torch.from_numpy(self.pixels(index).astype(np.float32) / 255)
+
+    def colors(
+        self, camera_indices: Int[Tensor, "R"], x: Int[Tensor, "R"], y: Int[Tensor, "R"]
+    ) -> Float[Tensor, "R c"]:
+        """Values of single pixels, column ``x`` and row ``y``, in [0, 1].
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        answer = torch.empty(len(camera_indices), self.channels)
+        for index in torch.unique(camera_indices).tolist():
+            chosen = camera_indices == index
+            values = self.pixels(index)[y[chosen].numpy(), x[chosen].numpy()]
+            answer[chosen] = torch.from_numpy(values.astype(np.float32) / 255)
+        return answer
+
+    def gather_flat(self, indices: Sequence[int]) -> UInt8[Tensor, "N c"]:
+        """All pixels of several pictures, one after the other, row by row; decoded by several threads.
+
+        Kept within the budget, so that asking again for the same pictures costs nothing. Treat it as read-only.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        wanted = tuple(indices)
+        with self._lock:
+            if wanted in self._flats:
+                self._flats.move_to_end(wanted)
+                return self._flats[wanted]
+        sizes = [self.pictures[index].size[0] * self.pictures[index].size[1] for index in indices]
+        ends = np.cumsum(sizes)
+        flat = np.empty((int(ends[-1]) if sizes else 0, self.channels), dtype=np.uint8)
+
+        def fill(place: int) -> None:
+            with self._lock:
+                kept = self._kept.get(indices[place])
+            picture = self._decoded(indices[place]) if kept is None else kept
+            flat[ends[place] - sizes[place] : ends[place]] = picture.reshape(-1, self.channels)
+
+        _in_threads(fill, len(sizes))
+        answer = torch.from_numpy(flat)
+        with self._lock:
+            self._flats[wanted] = answer
+            # The one just made is in use anyway; older ones stay while the budget lasts.
+            while len(self._flats) > 1 and sum(kept.numel() for kept in self._flats.values()) > self.byte_budget:
+                self._flats.popitem(last=False)
+        return answer
+
+    def _decoded(self, index: int) -> np.ndarray:
+        picture = self.pictures[index]
+        values = decode(picture.path, picture.size, oriented=picture.oriented)
+        if self.channels == 3:
+            return np.ascontiguousarray(values[..., :3])
+        if values.shape[-1] == 3:
+            values = np.concatenate([values, np.full_like(values[..., :1], 255)], axis=-1)
+        if picture.object_mask is not None:
+            outline = decode_mask(picture.object_mask, picture.size, oriented=picture.oriented)
+            values = values.copy()
+            values[..., 3] *= outline
+        return np.ascontiguousarray(values)
+
+    def _keep(self, index: int, decoded: np.ndarray) -> None:
+        with self._lock:
+            if index in self._kept or decoded.nbytes > self.byte_budget:
+                return
+            self._kept[index] = decoded
+            self._kept_bytes += decoded.nbytes
+            while self._kept_bytes > self.byte_budget:
+                _, dropped = self._kept.popitem(last=False)
+                self._kept_bytes -= dropped.nbytes
+
+
+class MaskStore:
+    """Which pixels of each view to learn from; views without a mask file use all."""
+
+    def __init__(self, pictures: Sequence[Picture], masks: Sequence[Path | None]) -> None:
+        if len(pictures) != len(masks):
+            raise UsageError(f"Masks come one a picture: {len(masks)} for {len(pictures)}.")
+        self._pictures = tuple(pictures)
+        self._masks = tuple(masks)
+
+    @property
+    def count(self) -> int:
+        """Views that have a mask."""
+        return sum(mask is not None for mask in self._masks)
+
+    def mask(self, index: int) -> Bool[Tensor, "H W"]:
+        """True where the pixel counts.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        picture, path = self._pictures[index], self._masks[index]
+        if path is None:
+            return torch.ones(picture.size[1], picture.size[0], dtype=torch.bool)
+        return torch.from_numpy(decode_mask(path, picture.size, oriented=picture.oriented))
+
+    def gather_flat(self, indices: Sequence[int]) -> Bool[Tensor, "N"]:
+        """The masks of several views, one after the other, row by row.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        parts: list[Tensor | None] = [None] * len(indices)
+
+        def fill(place: int) -> None:
+            parts[place] = self.mask(indices[place]).reshape(-1)
+
+        _in_threads(fill, len(indices))
+        return torch.cat([part for part in parts if part is not None]) if parts else torch.zeros(0, dtype=torch.bool)
+
+
+class DepthStore:
+    """Measured depth along the optical axis, in normalised units.
+
+    Args:
+        sizes: width and height of each view; another stored size is resampled to the nearest pixel.
+        paths: PNG or TIFF with one channel, or .npy with one number a pixel; None for a view without.
+        unit: normalised units for one unit of the files.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], paths: Sequence[Path | None], unit: float) -> None:
+        self._sizes = tuple(sizes)
+        self._paths = tuple(paths)
+        self.unit = unit
+
+    @property
+    def count(self) -> int:
+        """Views that have depth."""
+        return sum(path is not None for path in self._paths)
+
+    def depth(self, index: int) -> Float[Tensor, "H W"] | None:
+        """Depth of one view, 0 where nothing was measured; None where the view has no depth file.
+
+        Raises:
+            DataError: the file is damaged or has several channels.
+        """
+        path = self._paths[index]
+        if path is None:
+            return None
+        raw = load_npy(path) if path.suffix.lower() == ".npy" else decode_raw_integers(path)
+        raw = np.squeeze(raw)
+        if raw.ndim != 2 or raw.dtype.kind not in "iuf" or raw.size == 0:
+            raise DataError(f"{path} has shape {raw.shape} of {raw.dtype}; a depth image is height x width numbers.")
+        width, height = self._sizes[index]
+        rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.int64)
+        columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.int64)
+        values = raw[rows[:, None], columns[None, :]].astype(np.float64) * self.unit
+        # Scanners write NaN, infinity or negative numbers where they measured nothing.
+        values[~np.isfinite(values) | (values < 0)] = 0.0
+        return torch.from_numpy(values.astype(np.float32))
+
+
+def _in_threads(work, count: int) -> None:
+    threads = min(_MOST_THREADS, os.cpu_count() or 1, max(count, 1))
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        # Consuming the iterator raises the first error.
+        list(pool.map(work, range(count)))

@@ -1,0 +1,192 @@
+"""transforms.json as instant-ngp and nerfstudio write it.
+
+Camera-to-world with OpenGL axes (y up, looking along -z), z up; intrinsics for all frames or for each. A file with
+``aabb_scale`` follows instant-ngp (Mueller et al. 2022): ``0.33 x + 0.5`` (or the file's own ``scale`` and
+``offset``) maps the region of interest to the unit cube, and ``aabb_scale`` is the extent of the scene. Without it, the
+region comes from the cameras and points.
+
+Masks mark pixels to ignore, as nerfstudio defines them; in a scene that ends with its unit cube (``aabb_scale`` 1) they
+outline the object.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onefield.data.blender import image_named, pose_from_opengl
+from onefield.data.capture import Capture, SceneFormat, View
+from onefield.data.dataset_paths import inside, is_file
+from onefield.data.point_files import read_ply_points
+from onefield.data.scene import Similarity
+from onefield.data.strict_json import JsonObject, read_json_object
+from onefield.errors import DataError
+
+_NGP_SCALE, _NGP_OFFSET = 0.33, 0.5
+_LARGEST_AABB_SCALE = 128.0
+# nerfstudio's depth images hold millimetres where nothing else is said.
+_DEPTH_UNIT = 1e-3
+_PERSPECTIVE_MODELS = frozenset({"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL"})
+_FISHEYE_MODELS = frozenset({"OPENCV_FISHEYE", "FISHEYE"})
+_BROWN_KEYS = ("k1", "k2", "p1", "p2", "k3")
+_FISHEYE_KEYS = ("k1", "k2", "k3", "k4")
+_SPLIT_KEYS = {"train": "train_filenames", "val": "val_filenames", "test": "test_filenames"}
+
+
+def _file_of(path: Path) -> Path:
+    return path if path.suffix.lower() == ".json" else path / "transforms.json"
+
+
+def _recognises(path: Path) -> bool:
+    return is_file(_file_of(path))
+
+
+def _read(path: Path) -> Capture:
+    file = _file_of(path)
+    root = file.parent
+    top = read_json_object(file)
+    splits = _splits(top)
+    views = [_view(root, top, frame, splits) for frame in top.objects("frames")]
+    from_ngp = "aabb_scale" in top
+    extent = _aabb_scale(top) if from_ngp else None
+    points, colors = _points(root, top)
+    masked = any(view.mask_path is not None for view in views)
+    return Capture(
+        views,
+        "transforms.json (instant-ngp)" if from_ngp else "transforms.json (nerfstudio)",
+        points=points,
+        colors=colors,
+        transform=_ngp_transform(top) if from_ngp else None,
+        z_up=True,
+        bounded=extent == 1.0,
+        extent_scale=extent,
+        object_masks=extent == 1.0 and masked,
+        depth_unit=_depth_unit(top),
+    )
+
+
+def _splits(top: JsonObject) -> dict[str, str]:
+    return {name: split for split, key in _SPLIT_KEYS.items() if key in top for name in top.texts(key)}
+
+
+def _view(root: Path, top: JsonObject, frame: JsonObject, splits: dict[str, str]) -> View:
+    named = frame.text("file_path")
+    # Intrinsics of the frame come before those of the file.
+    merged = JsonObject({**top.values, **{k: v for k, v in frame.values.items() if v is not None}}, frame.where)
+    size = _size(merged)
+    fisheye, distortion = _distortion(merged)
+    return View(
+        name=named,
+        image_path=image_named(root, named, frame.where),
+        camera_to_world=pose_from_opengl(frame),
+        focal=_focal(merged, size),
+        center=_center(merged, size),
+        size=size,
+        field_of_view=None if "fl_x" in merged or size is not None else _angle(merged, "camera_angle_x"),
+        distortion=distortion,
+        fisheye=fisheye,
+        mask_path=inside(root, frame.text("mask_path"), frame.where) if "mask_path" in frame else None,
+        depth_path=_depth_path(root, frame),
+        split=splits.get(named),
+    )
+
+
+def _size(merged: JsonObject) -> tuple[int, int] | None:
+    if "w" not in merged or "h" not in merged:
+        return None
+    width, height = merged.number("w"), merged.number("h")
+    if not (1 <= width <= 1e6 and 1 <= height <= 1e6):
+        raise DataError(f"{merged.where}: 'w' and 'h' are {width} and {height}; they must be pixels of the image.")
+    return round(width), round(height)
+
+
+def _focal(merged: JsonObject, size: tuple[int, int] | None) -> tuple[float, float] | None:
+    if "fl_x" in merged:
+        across = merged.number("fl_x")
+        return across, merged.number("fl_y", across)
+    if "camera_angle_x" not in merged:
+        raise DataError(f"{merged.where} has neither 'fl_x' nor 'camera_angle_x'; add the focal length in pixels.")
+    if size is None:
+        return None
+    across = size[0] / 2 / math.tan(_angle(merged, "camera_angle_x") / 2)
+    if "camera_angle_y" not in merged:
+        return across, across
+    return across, size[1] / 2 / math.tan(_angle(merged, "camera_angle_y") / 2)
+
+
+def _angle(merged: JsonObject, key: str) -> float:
+    angle = merged.number(key)
+    if not 0 < angle < math.pi:
+        raise DataError(f"{merged.where}: '{key}' is {angle}; it must lie between 0 and pi (radians).")
+    return angle
+
+
+def _center(merged: JsonObject, size: tuple[int, int] | None) -> tuple[float, float] | None:
+    if "cx" in merged and "cy" in merged:
+        return merged.number("cx"), merged.number("cy")
+    return None if size is None else (size[0] / 2, size[1] / 2)
+
+
+def _distortion(merged: JsonObject) -> tuple[bool, tuple[float, ...]]:
+    model = str(merged.values.get("camera_model") or "OPENCV").upper()
+    if model not in _PERSPECTIVE_MODELS | _FISHEYE_MODELS:
+        known = ", ".join(sorted(_PERSPECTIVE_MODELS | _FISHEYE_MODELS))
+        raise DataError(f"{merged.where}: camera_model '{model}' isn't supported; undistort to one of {known}.")
+    fisheye = model in _FISHEYE_MODELS or merged.flag("is_fisheye")
+    keys = _FISHEYE_KEYS if fisheye else _BROWN_KEYS
+    numbers = tuple(merged.number(key, 0.0) for key in keys)
+    if not fisheye and merged.number("k4", 0.0) != 0.0:
+        raise DataError(f"{merged.where}: 'k4' belongs to a fisheye; set camera_model to OPENCV_FISHEYE or remove it.")
+    return fisheye, numbers + (0.0,) * (8 - len(numbers))
+
+
+def _depth_path(root: Path, frame: JsonObject) -> Path | None:
+    for key in ("depth_file_path", "depth_path"):
+        if key in frame:
+            return inside(root, frame.text(key), frame.where)
+    return None
+
+
+def _depth_unit(top: JsonObject) -> float:
+    key = "depth_unit_scale_factor" if "depth_unit_scale_factor" in top else "integer_depth_scale"
+    unit = top.number(key, _DEPTH_UNIT)
+    if not 0 < unit < 1e6:
+        raise DataError(f"{top.where}: '{key}' is {unit}; it must be above 0 (scene units for one unit of the files).")
+    return unit
+
+
+def _aabb_scale(top: JsonObject) -> float:
+    value = top.number("aabb_scale")
+    if not 1 <= value <= _LARGEST_AABB_SCALE:
+        raise DataError(f"{top.where}: 'aabb_scale' is {value}; it must be a power of two from 1 to 128.")
+    return 2.0 ** math.ceil(math.log2(value))
+
+
+def _ngp_transform(top: JsonObject) -> Similarity:
+    scale = top.number("scale", _NGP_SCALE)
+    if not 1e-9 < scale < 1e9:
+        raise DataError(f"{top.where}: 'scale' is {scale}; it must be above 0.")
+    offset = np.full(3, _NGP_OFFSET)
+    if isinstance(top.values.get("offset"), list):
+        offset = top.array("offset", ((3,),))
+    elif "offset" in top:
+        offset = np.full(3, top.number("offset"))
+    # [0, 1] to [-1, 1].
+    return Similarity(2 * scale, torch.eye(3, dtype=torch.float64), torch.from_numpy(2 * offset - 1))
+
+
+def _points(root: Path, top: JsonObject) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if "ply_file_path" not in top:
+        return None, None
+    path = inside(root, top.text("ply_file_path"), top.where)
+    if not is_file(path):
+        return None, None
+    return read_ply_points(path)
+
+
+TRANSFORMS_JSON = SceneFormat(
+    "transforms.json", "transforms.json (instant-ngp, nerfstudio)", _recognises, _read
+)
