@@ -34,12 +34,12 @@ class MethodConfig:
     """
 
     method: str
-    field: FieldConfig = HashField()
-    sampler: SamplerConfig = Occupancy()
+    field: FieldConfig = dataclasses.field(default_factory=HashField)
+    sampler: SamplerConfig = dataclasses.field(default_factory=Occupancy)
     losses: dict[str, float] = dataclasses.field(default_factory=lambda: {"huber": 1.0})
     background: str = "auto"
     prefilter: bool = True
-    training: TrainingSettings = TrainingSettings()
+    training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
 
     def build(self, scene: Scene) -> Method:
         """Makes the method for a scene, with all parameters drawn from the training seed.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import yaml
 
 from onefield.configs.method import MethodConfig
 from onefield.configs.presets import preset
@@ -14,6 +14,7 @@ from onefield.configs.reading import changed, from_plain, to_plain
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
+from onefield.files import make_folder, write_atomically
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.evaluation import Evaluation, evaluate
 from onefield.training.loop import Outcome, Progress, run_training
@@ -22,6 +23,7 @@ from onefield.training.run_folder import RunFolder
 from onefield.training.state import load_model
 
 SCHEMA = 1
+_logger = logging.getLogger("onefield.data")
 DEFAULT_ROOT = Path("runs")
 
 
@@ -39,11 +41,11 @@ class RunConfig:
     downscale: int = 1
     schema: int = SCHEMA
 
-    def load_scene(self, warn: Callable[[str], None]) -> Scene:
-        """The dataset, with its warnings told."""
+    def load_scene(self) -> Scene:
+        """The dataset; its warnings are logged."""
         scene = load_scene(Path(self.scene), downscale=self.downscale)
         for message in scene.warnings:
-            warn(message)
+            _logger.warning("%s", message)
         return scene
 
 
@@ -93,18 +95,32 @@ def configure(
     return RunConfig(str(Path(scene).resolve()), replace(config, training=training), downscale)
 
 
-def start_run(config: RunConfig, output: Path | None = None, warn: Callable[[str], None] = lambda m: None) -> Run:
+def start_run(config: RunConfig, output: Path | None = None) -> Run:
     """Loads the scene, builds the method and makes the run's folder (``runs/<scene>/<method>-<time>``).
 
     Args:
         output: the run's own folder instead; must be new or empty.
     """
-    scene = config.load_scene(warn)
+    scene = config.load_scene()
     method = config.method.build(scene)
-    folder = RunFolder.create(output or RunFolder.new_path(DEFAULT_ROOT, scene.name, config.method.method))
-    folder.write_config(yaml.safe_dump(to_plain(config), sort_keys=False))
-    folder.write_scene(scene.facts())
+    if output is None:
+        folder = RunFolder.create(DEFAULT_ROOT, scene.name, config.method.method)
+    else:
+        folder = RunFolder.create_at(output)
+    folder.write_config(to_plain(config))
+    folder.write_scene(scene_facts(scene))
     return Run(config, scene, method, folder, 0)
+
+
+def scene_facts(scene: Scene) -> dict:
+    """What ``scene.json`` keeps: the way back to the dataset's frame, and which views were held out."""
+    return {
+        "format": scene.format,
+        "transform": scene.transform.to_record(),
+        "train": [scene.image_names[int(index)] for index in scene.train_indices],
+        "held_out": [scene.image_names[int(index)] for index in scene.test_indices],
+        "up_estimated": scene.up_estimated,
+    }
 
 
 def read_config(folder: RunFolder) -> RunConfig:
@@ -113,20 +129,18 @@ def read_config(folder: RunFolder) -> RunConfig:
     Raises:
         DataError: the file can't be read, or was written by another version.
     """
-    try:
-        plain = yaml.safe_load(folder.read_config())
-    except yaml.YAMLError as error:
-        raise DataError(f"{folder.config} is no valid YAML: {error}.") from error
-    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-        found = plain.get("schema") if isinstance(plain, dict) else None
-        raise DataError(f"{folder.config} has schema {found}, but this version reads schema {SCHEMA}.")
+    plain = folder.read_config()
+    if plain.get("schema") != SCHEMA:
+        raise DataError(
+            f"{folder.config_file} has schema {plain.get('schema')}, but this version reads schema {SCHEMA}."
+        )
     try:
         return from_plain(RunConfig, plain)
     except UsageError as error:
-        raise DataError(f"{folder.config}: {error}") from error
+        raise DataError(f"{folder.config_file}: {error}") from error
 
 
-def open_run(path: str | Path, warn: Callable[[str], None] = lambda m: None, trained: bool = True) -> Run:
+def open_run(path: str | Path, trained: bool = True) -> Run:
     """Opens a run's folder, or the newest run below a folder.
 
     Args:
@@ -137,11 +151,11 @@ def open_run(path: str | Path, warn: Callable[[str], None] = lambda m: None, tra
     """
     folder = RunFolder.find(Path(path))
     config = read_config(folder)
-    scene = config.load_scene(warn)
+    scene = config.load_scene()
     method = config.method.build(scene)
     step = 0
     if trained:
-        checkpoint = load_checkpoint(folder.checkpoints, method=method.name, warn=warn)
+        checkpoint = load_checkpoint(folder.checkpoints, method=method.name)
         for strategy in method.strategies:
             strategy.match(method.field, checkpoint.model)
         load_model(method, checkpoint.model)
@@ -154,18 +168,16 @@ def run(
     *,
     resume: bool = False,
     observe: Callable[[Progress], None] = lambda progress: None,
-    warn: Callable[[str], None] = lambda message: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains an opened run; two processes never train in one folder at once."""
-    with opened.folder.locked():
+    with opened.folder.locked(), opened.folder.logging():
         return run_training(
             opened.method,
             opened.scene,
             opened.folder,
             resume=resume,
             observe=observe,
-            warn=warn,
             should_stop=should_stop,
         )
 
@@ -173,8 +185,10 @@ def run(
 def score(opened: Run, split: str = "held-out", observe: Callable[[int, int], None] = lambda d, t: None) -> Evaluation:
     """Evaluates a run's views and writes pictures and table to ``eval/``."""
     pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
+    make_folder(pictures)
     result = evaluate(opened.method, opened.scene, split, pictures, observe)
-    opened.folder.write_evaluation(result.as_json(), split)
+    table = (json.dumps(result.as_json(), indent=1) + "\n").encode()
+    write_atomically(pictures / "scores.json", table)
     return result
 
 

@@ -8,7 +8,7 @@ from onefield.configs.runs import configure, run, score, start_run
 from onefield.errors import InterruptedRun
 from onefield.files import make_folder
 from onefield.tools.compiling import announce_compilation
-from onefield.tools.output import TrainingDisplay, duration, say, show, warn
+from onefield.tools.output import TrainingDisplay, duration, say, show
 from onefield.tools.signals import StopSignals
 
 SCENE_FOLDER = "scene"
@@ -34,11 +34,11 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     folder = make_folder(output)
     say(f"1/4  drawing {VIEWS} views of the demo scene into {folder / SCENE_FOLDER}")
     write_demo_scene(folder / SCENE_FOLDER, views=VIEWS, size=SIZE)
-    opened = start_run(configure(folder / SCENE_FOLDER, seconds=seconds), _fresh(folder / RUN_FOLDER), warn)
+    opened = start_run(configure(folder / SCENE_FOLDER, seconds=seconds), _fresh(folder / RUN_FOLDER))
     say(f"2/4  training {opened.method.name} for {duration(seconds)}")
     announce_compilation()
     with StopSignals() as signals, TrainingDisplay() as display:
-        outcome = run(opened, observe=display, warn=warn, should_stop=signals.stop_asked)
+        outcome = run(opened, observe=display, should_stop=signals.stop_asked)
     if outcome.interrupted:
         raise InterruptedRun(
             f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"
@@ -46,9 +46,9 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     say("3/4  scoring held-out views")
     summary = score(opened).summary()
     say("4/4  extracting the mesh")
-    mesh_path = opened.folder.exports / "mesh.glb"
-    surface = export_surface(opened, mesh_path, resolution=192, warn=warn)
-    picture = opened.folder.exports / "mesh.png"
+    mesh_path = opened.folder.export / "mesh.glb"
+    surface = export_surface(opened, mesh_path, resolution=192)
+    picture = opened.folder.export / "mesh.png"
     preview_mesh(surface.normalised, opened.scene.cameras[opened.scene.test_indices[:1]], picture)
     show(
         {"run": str(opened.folder.path), "mesh": str(mesh_path), "step": outcome.step, **summary},

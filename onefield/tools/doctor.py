@@ -21,7 +21,8 @@ def run_command(json: bool = False) -> None:
 
     system = describe_system()
     failures = failing_kernels()
-    lines = [*system.lines(), "kernels: all agree with their references" if not failures else f"kernels: {'; '.join(failures)}"]
+    verdict = "; ".join(failures) if failures else "all agree with their references"
+    lines = [*system.lines(), f"kernels: {verdict}"]
     show(system.as_json() | {"failing_kernels": failures}, json, lines)
     if failures:
         raise UnsoundInstallation(

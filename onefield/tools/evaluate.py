@@ -9,7 +9,7 @@ import tyro
 
 from onefield.configs.runs import open_run, score
 from onefield.errors import UsageError
-from onefield.tools.output import say, show, warn
+from onefield.tools.output import say, show
 
 
 def run_command(
@@ -25,7 +25,7 @@ def run_command(
         split: which views.
         json: print the result as JSON.
     """
-    opened = open_run(run, warn)
+    opened = open_run(run)
     views = opened.scene.test_indices if split == "held-out" else opened.scene.train_indices
     if len(views) == 0:
         raise UsageError(f"{run} has no {split} views to evaluate.")

@@ -11,7 +11,7 @@ from onefield.configs.runs import open_run
 from onefield.errors import UsageError
 from onefield.export.formats import EXPORTERS, export_mesh
 from onefield.meshing.surface import extract_surface
-from onefield.tools.output import say, show, warn
+from onefield.tools.output import say, show
 
 
 def run_command(
@@ -39,8 +39,8 @@ def run_command(
         from onefield.errors import nearest_name
 
         raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, tuple(EXPORTERS))}.")
-    opened = open_run(run, warn)
-    path = opened.folder.exports / to if to.parent == Path(".") else to
+    opened = open_run(run)
+    path = opened.folder.export / to if to.parent == Path(".") else to
     say(f"step {opened.step} of {opened.folder.path}: extracting at {resolution} samples an edge")
     surface = extract_surface(
         opened.method.field,
@@ -49,7 +49,6 @@ def run_command(
         isovalue=isovalue,
         faces=faces,
         components=components,
-        warn=warn,
     )
     export_mesh(surface.mesh, path)
     report = surface.report

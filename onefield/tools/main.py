@@ -74,8 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    import logging
+
     import tyro
 
+    from onefield.tools.output import WarningLines
+
+    logging.getLogger("onefield").addHandler(WarningLines(logging.WARNING))
     command = importlib.import_module(f"onefield.tools.{name}").run_command_command
     try:
         tyro.cli(command, prog=f"onefield {name}", args=arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
@@ -21,9 +22,11 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def warn(message: str) -> None:
-    """One line about something that went wrong and was mended or left out."""
-    say(f"warning: {message}")
+class WarningLines(logging.Handler):
+    """Prints what the library logs as warnings, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:

@@ -14,7 +14,7 @@ from onefield.data.paths import orbit_path, path_from_json, spiral_path, views_p
 from onefield.data.video import write_video
 from onefield.errors import UsageError, nearest_name
 from onefield.files import make_folder
-from onefield.tools.output import say, show, warn
+from onefield.tools.output import say, show
 
 PATHS = ("orbit", "spiral", "views")
 
@@ -40,7 +40,7 @@ def run_command(
         output: folder to write to; RUN/render by default.
         json: print the result as JSON.
     """
-    opened = open_run(run, warn)
+    opened = open_run(run)
     cameras = sized(camera_path(opened, path, frames), width)
     folder = make_folder(opened.folder.path / "render" if output is None else output)
     images = []

@@ -11,7 +11,7 @@ import tyro
 from onefield.configs.runs import Run, RunConfig, configure, open_run, run, score, start_run
 from onefield.errors import InterruptedRun, UsageError
 from onefield.tools.compiling import announce_compilation
-from onefield.tools.output import TrainingDisplay, duration, say, seconds_of, show, warn
+from onefield.tools.output import TrainingDisplay, duration, say, seconds_of, show
 from onefield.tools.signals import StopSignals
 
 
@@ -43,14 +43,14 @@ def run_command(
         json: print the result as JSON.
     """
     if resume:
-        opened = open_run(scene if output is None else output, warn, trained=False)
+        opened = open_run(scene if output is None else output, trained=False)
         opened = _with_budget(opened, steps, time)
     else:
         seconds = None if time is None else seconds_of(time)
         config: RunConfig = configure(
             scene, method, steps=steps, seconds=seconds, downscale=downscale, seed=seed, changes=list(set)
         )
-        opened = start_run(config, output, warn)
+        opened = start_run(config, output)
     say(f"{_described(opened)}, into {opened.folder.path}")
     train_and_score(opened, resume, json)
 
@@ -63,7 +63,7 @@ def train_and_score(opened: Run, resume: bool, json: bool) -> None:
     """
     announce_compilation()
     with StopSignals() as signals, TrainingDisplay() as display:
-        outcome = run(opened, resume=resume, observe=display, warn=warn, should_stop=signals.stop_asked)
+        outcome = run(opened, resume=resume, observe=display, should_stop=signals.stop_asked)
     if outcome.interrupted:
         raise InterruptedRun(
             f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"

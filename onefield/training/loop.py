@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ BAD_STEPS_BEFORE_ROLLBACK = 5
 ROLLBACKS_BEFORE_STOP = 3
 # The number of rays follows the mean over this many steps, so that one odd batch does not swing it.
 RAY_ADAPTATION_STEPS = 16
+
+_logger = logging.getLogger("onefield.training")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,6 @@ def run_training(
     *,
     resume: bool = False,
     observe: Callable[[Progress], None] = lambda progress: None,
-    warn: Callable[[str], None] = lambda message: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains ``method`` on the scene's training views until its budget is spent.
@@ -86,7 +88,6 @@ def run_training(
         folder: where checkpoints and metrics go.
         resume: go on from the newest good checkpoint, to the same numbers as an unbroken run.
         observe: told after each step.
-        warn: told in a sentence when something went wrong and was mended.
         should_stop: asked after each step; True saves and ends the run.
 
     Raises:
@@ -95,11 +96,11 @@ def run_training(
     """
     state = TrainingState.begin(method, RayBatches(scene, scene.train_indices, seed=method.settings.seed))
     if resume:
-        state.restore(load_checkpoint(folder.checkpoints, method=method.name, warn=warn))
+        state.restore(load_checkpoint(folder.checkpoints, method=method.name))
         folder.truncate_metrics(state.step)
     else:
         state.save(folder.checkpoints)
-    return _Loop(state, scene, folder, observe, warn, should_stop).run()
+    return _Loop(state, scene, folder, observe, should_stop).run()
 
 
 @dataclass
@@ -108,7 +109,6 @@ class _Loop:
     scene: Scene
     folder: RunFolder
     observe: Callable[[Progress], None]
-    warn: Callable[[str], None]
     should_stop: Callable[[], bool]
     psnr: float | None = None
     bad_steps: int = 0
@@ -140,12 +140,12 @@ class _Loop:
         try:
             self.state.save(self.folder.checkpoints)
         except ResourceError as error:
-            self.warn(f"{error} Training goes on; the previous checkpoint is whole.")
+            _logger.warning("%s Training goes on; the previous checkpoint is whole.", error)
         self.last_save = self.state.elapsed
 
     def _recover(self, trouble: str) -> None:
         self.bad_steps += 1
-        self.warn(f"Step {self.state.step} was skipped: {trouble} is not finite.")
+        _logger.warning("Step %d was skipped: %s is not finite.", self.state.step, trouble)
         if self.bad_steps < BAD_STEPS_BEFORE_ROLLBACK:
             return
         rollbacks, scale = self.state.rollbacks + 1, self.state.rate_scale / 2
@@ -156,23 +156,17 @@ class _Loop:
                 f"the data with 'onefield inspect'."
             )
         elapsed = self.state.elapsed
-        self.state.restore(load_checkpoint(self.folder.checkpoints, method=self.state.method.name, warn=self.warn))
+        self.state.restore(load_checkpoint(self.folder.checkpoints, method=self.state.method.name))
         self.state.elapsed, self.state.rollbacks, self.state.rate_scale = elapsed, rollbacks, scale
         self.bad_steps = 0
-        self.warn(f"Went back to step {self.state.step} with learning rates times {scale:g}.")
+        _logger.warning("Went back to step %d with learning rates times %g.", self.state.step, scale)
 
     def _record(self, result: StepResult) -> None:
-        self.folder.append_metrics(
-            {
-                "step": self.state.step,
-                "seconds": round(self.state.elapsed, 3),
-                "loss": result.loss,
-                "terms": result.terms,
-                "held_out_psnr": self.psnr,
-                "rays": result.rays,
-                "samples": result.samples,
-            }
-        )
+        values = {"seconds": self.state.elapsed, "loss": result.loss, "rays": result.rays, "samples": result.samples}
+        values |= {f"loss.{name}": value for name, value in result.terms.items()}
+        if self.psnr is not None:
+            values["held_out_psnr"] = self.psnr
+        self.folder.append_metrics(self.state.step, values)
 
     def _report(self, result: StepResult) -> None:
         state, share = self.state, self.state.progress

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from onefield.errors import DataError, ResourceError
+from onefield.errors import DataError, ResourceError, UsageError
 from onefield.files import explain_write_errors, make_folder, write_atomically
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -63,6 +63,38 @@ class RunFolder:
                 number += 1
                 continue
             return RunFolder(path)
+
+    @staticmethod
+    def create_at(path: str | Path) -> RunFolder:
+        """Makes a new run's folder at a place of the user's choice, which must be free or an empty folder.
+
+        Raises:
+            UsageError: something is there already.
+            ResourceError: the folder can't be made or written.
+        """
+        path = Path(path)
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise UsageError(f"{path} is not empty; give a new folder, or resume the run there with --resume.")
+        return RunFolder(make_folder(path))
+
+    @staticmethod
+    def is_run(path: str | Path) -> bool:
+        """Whether a folder is a run."""
+        return RunFolder(Path(path)).config_file.is_file()
+
+    @staticmethod
+    def find(path: str | Path) -> RunFolder:
+        """The run at a folder, or the newest one below it.
+
+        Raises:
+            DataError: there is none.
+        """
+        if RunFolder.is_run(path):
+            return RunFolder(Path(path))
+        below = [config.parent for pattern in ("*/config.yaml", "*/*/config.yaml") for config in Path(path).glob(pattern)]
+        if not below:
+            return RunFolder.open(path)
+        return RunFolder(max(below, key=lambda run: (run / "config.yaml").stat().st_mtime))
 
     @staticmethod
     def open(path: str | Path) -> RunFolder:

@@ -1,0 +1,88 @@
+"""``onefield inspect``: what a folder or file is, and whether it is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from onefield.errors import DataError, OnefieldError, UsageError
+from onefield.tools.output import show
+
+
+def run_command(
+    path: Annotated[Path | None, tyro.conf.Positional] = None,
+    /,
+    system: bool = False,
+    json: bool = False,
+) -> None:
+    """Says what is at a path: a dataset, a run, a mesh or a signal; changes nothing.
+
+    Args:
+        path: folder or file.
+        system: describe this machine instead: memory, caches, accelerators, kernels and why references ran.
+        json: print the result as JSON.
+    """
+    if system:
+        from onefield.kernels.system import describe_system
+
+        report = describe_system()
+        show(report.as_json(), json, report.lines())
+        return
+    if path is None:
+        raise UsageError("give a path to inspect, or --system for this machine.")
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the spelling.")
+    result, lines = _described(path)
+    show(result, json, lines)
+
+
+def _described(path: Path) -> tuple[dict, list[str]]:
+    from onefield.data.inspect import inspect_dataset
+    from onefield.data.signals import SIGNAL_SUFFIXES
+    from onefield.export.formats import EXPORTERS
+    from onefield.training.run_folder import RunFolder
+
+    if path.is_file() and path.suffix.lower() in EXPORTERS:
+        return _mesh(path)
+    if path.is_file() and path.suffix.lower() in SIGNAL_SUFFIXES:
+        return _signal(path)
+    if path.is_dir() and RunFolder.is_run(path):
+        return _run(path)
+    summary = inspect_dataset(path)
+    return summary.as_json(), summary.lines()
+
+
+def _mesh(path: Path) -> tuple[dict, list[str]]:
+    from onefield.export.formats import read_mesh
+    from onefield.meshing.report import report_mesh
+
+    report = report_mesh(read_mesh(path))
+    return {"kind": "mesh", "file": str(path), **report.as_json()}, [f"{path}: mesh", *report.lines()]
+
+
+def _signal(path: Path) -> tuple[dict, list[str]]:
+    from onefield.data.signals import load_signal
+
+    signal = load_signal(path)
+    return {"kind": signal.kind, "file": str(path)}, [f"{path}: {signal.description}"]
+
+
+def _run(path: Path) -> tuple[dict, list[str]]:
+    from onefield.configs.runs import read_config
+    from onefield.training.checkpoints import load_checkpoint
+    from onefield.training.run_folder import RunFolder
+
+    folder = RunFolder.find(path)
+    config = read_config(folder)
+    problems: list[str] = []
+    try:
+        checkpoint = load_checkpoint(folder.checkpoints, method=config.method.method)
+        state = f"step {checkpoint.step}"
+    except OnefieldError as error:
+        problems.append(str(error))
+        state = "no checkpoint that can be used"
+    result = {"kind": "run", "scene": config.scene, "method": config.method.method, "state": state}
+    lines = [f"{path}: run of {config.method.method} on {config.scene}, {state}", *problems]
+    return result | {"problems": problems}, lines
