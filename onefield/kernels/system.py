@@ -14,7 +14,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _CACHE_VARIABLE = "NUMBA_CACHE_DIR"
@@ -69,6 +69,29 @@ class SystemReport:
     cache_folder: Path
     cache_writable: bool
     accelerators: tuple[Accelerator, ...]
+    operations: tuple[OperationStatus, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The report as plain data."""
+        return {**asdict(self), "cache_folder": str(self.cache_folder)}
+
+    def lines(self) -> list[str]:
+        """The report for people, a fact a line."""
+        state = "" if self.cache_writable else " (can't be written)"
+        facts = [
+            f"platform: {self.platform}",
+            f"python {self.python}, torch {self.torch}, numpy {self.numpy}, numba {self.numba}",
+            f"cores: {self.cores}, CPU kernels in parallel by {self.threading_layer}",
+            f"memory: {_gigabytes(self.memory_available)} of {_gigabytes(self.memory_total)} available",
+            f"compiled kernels: {self.cache_folder}{state}",
+        ]
+        facts += [f"{a.name}: {'' if a.available else 'off: '}{a.detail}" for a in self.accelerators]
+        for operation in self.operations:
+            missing = "" if operation.devices else "reference only"
+            causes = "; ".join(operation.fallbacks)
+            ran = f" (the reference ran: {causes})" if causes else ""
+            facts.append(f"kernel {operation.name}: {', '.join(operation.devices)}{missing}{ran}")
+        return facts
 
 
 def describe_system() -> SystemReport:
@@ -91,6 +114,7 @@ def describe_system() -> SystemReport:
         cache_folder=cache_folder,
         cache_writable=_is_writable(cache_folder),
         accelerators=_probe_accelerators(),
+        operations=describe_operations(),
     )
 
 
@@ -141,6 +165,11 @@ def configure_cache() -> Path:
     return folder
 
 
+def compiled_kernels_cached() -> bool:
+    """Whether an earlier run has left compiled CPU kernels, so that the first step does not wait for the compiler."""
+    return any(configure_cache().rglob("*.nbc"))
+
+
 def prefer_openmp() -> None:
     """Has parallel CPU kernels run on OpenMP threads also where TBB is installed, unless the user chose otherwise."""
     os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", " ".join(_LAYERS))
@@ -172,6 +201,10 @@ def memory_available(root: Path = Path("/")) -> int:
     """
     free = _meminfo(root).get("MemAvailable", _physical_memory() // 2)
     return max(0, min([free, *(limit - used for limit, used in _container_limits(root))]))
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1024**3:.1f} GiB"
 
 
 def _version(package: str) -> str:

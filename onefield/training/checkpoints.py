@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,13 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(folder: str | Path, step: int | None = None, *, method: str | None = None) -> Checkpoint:
+def load_checkpoint(
+    folder: str | Path,
+    step: int | None = None,
+    *,
+    method: str | None = None,
+    warn: Callable[[str], None] = _logger.warning,
+) -> Checkpoint:
     """Reads the newest checkpoint that is whole, or the one of ``step``.
 
     A broken one is named in a warning and the one before it is taken, unless ``step`` asks for it.
@@ -121,6 +127,7 @@ def load_checkpoint(folder: str | Path, step: int | None = None, *, method: str 
         folder: the run's ``checkpoints`` folder.
         step: which one; None takes the newest.
         method: the method that it must belong to; None takes any.
+        warn: told in a sentence which checkpoint is broken.
 
     Raises:
         DataError: there is none, none is whole, or it belongs to another method or a newer Onefield.
@@ -140,7 +147,7 @@ def load_checkpoint(folder: str | Path, step: int | None = None, *, method: str 
             broken.append(str(cause))
             continue
         for sentence in broken:
-            _logger.warning("%s The checkpoint of step %d is used instead.", sentence, number)
+            warn(f"{sentence} The checkpoint of step {number} is used instead.")
         return checkpoint
     raise DataError(f"{folder} has no whole checkpoint: {' '.join(broken)} Train again, or copy the run anew.")
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import yaml
-
 from onefield.errors import DataError, ResourceError, UsageError
 from onefield.files import explain_write_errors, make_folder, write_atomically
 
+_CONFIG = "config.yaml"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _WINDOWS_MAY_ASK = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
 _TRIES = 5  # of two processes that take over a dead one's lock at once, one has won by then
@@ -37,95 +36,75 @@ class RunFolder:
     path: Path
 
     @staticmethod
-    def create(parent: str | Path, scene: str, method: str, *, time: datetime | None = None) -> RunFolder:
-        """Makes a new run's folder; a second run of the same second gets a number behind its name.
+    def new_path(root: str | Path, scene: str, method: str, *, time: datetime | None = None) -> Path:
+        """A free place for a run, not made yet: ``<root>/<scene>/<method>-<time>``, with a number if that is taken.
 
         Args:
-            parent: the folder of all runs, made where missing.
+            root: the folder of all runs.
             scene, method: names; signs that file systems dislike become dashes.
             time: when it started; now where not given.
-
-        Raises:
-            ResourceError: the folder can't be made or written.
         """
         started = time or datetime.now()
-        scene_folder = make_folder(Path(parent) / _file_name(scene))
-        stem = f"{_file_name(method)}-{started:%Y%m%d-%H%M%S}"
-        number = 1
-        while True:
-            path = scene_folder / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                with explain_write_errors(path):
-                    path.mkdir()
-            except ResourceError as error:
-                if not isinstance(error.__cause__, FileExistsError):
-                    raise
-                number += 1
-                continue
-            return RunFolder(path)
+        path = Path(root) / _file_name(scene) / f"{_file_name(method)}-{started:%Y%m%d-%H%M%S}"
+        candidate, number = path, 2
+        while candidate.exists():
+            candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+        return candidate
 
     @staticmethod
-    def create_at(path: str | Path) -> RunFolder:
-        """Makes a new run's folder at a place of the user's choice, which must be free or an empty folder.
+    def create(path: str | Path) -> RunFolder:
+        """Makes a run's folder, with its subfolders and parents.
 
         Raises:
-            UsageError: something is there already.
-            ResourceError: the folder can't be made or written.
+            UsageError: there is something in it already.
+            ResourceError: it can't be made or written.
         """
-        path = Path(path)
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise UsageError(f"{path} is not empty; give a new folder, or resume the run there with --resume.")
-        return RunFolder(make_folder(path))
+        path = make_folder(path)
+        if any(path.iterdir()):
+            raise UsageError(f"{path} is not empty; give a new folder, or go on with a run there by --resume.")
+        run = RunFolder(path)
+        for folder in (run.checkpoints, run.evaluation, run.exports):
+            make_folder(folder)
+        return run
 
     @staticmethod
     def is_run(path: str | Path) -> bool:
-        """Whether a folder is a run."""
-        return RunFolder(Path(path)).config_file.is_file()
+        """Whether the folder is that of a run."""
+        return (Path(path) / _CONFIG).is_file()
 
     @staticmethod
     def find(path: str | Path) -> RunFolder:
-        """The run at a folder, or the newest one below it.
+        """The run in a folder, or the newest of the runs below it (at most two levels, as in ``runs/``).
 
         Raises:
             DataError: there is none.
         """
+        path = Path(path)
         if RunFolder.is_run(path):
-            return RunFolder(Path(path))
-        below = [config.parent for pattern in ("*/config.yaml", "*/*/config.yaml") for config in Path(path).glob(pattern)]
+            return RunFolder(path)
+        below = [*path.glob(f"*/{_CONFIG}"), *path.glob(f"*/*/{_CONFIG}")]
         if not below:
-            return RunFolder.open(path)
-        return RunFolder(max(below, key=lambda run: (run / "config.yaml").stat().st_mtime))
-
-    @staticmethod
-    def open(path: str | Path) -> RunFolder:
-        """An existing run.
-
-        Raises:
-            DataError: there is no run in that folder.
-        """
-        run = RunFolder(Path(path))
-        if not run.config_file.is_file():
-            raise DataError(f"{path} is not a run: it has no config.yaml; give a folder such as runs/<scene>/<run>.")
-        return run
+            raise DataError(f"{path} holds no run: no {_CONFIG} there; give a folder such as runs/<scene>/<run>.")
+        return RunFolder(max(below, key=lambda config: (config.stat().st_mtime, config.parent.name)).parent)
 
     @property
-    def config_file(self) -> Path:
-        return self.path / "config.yaml"
+    def config(self) -> Path:
+        return self.path / _CONFIG
 
     @property
-    def scene_file(self) -> Path:
+    def scene(self) -> Path:
         return self.path / "scene.json"
 
     @property
-    def metrics_file(self) -> Path:
+    def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
     @property
-    def log_file(self) -> Path:
+    def log(self) -> Path:
         return self.path / "log.txt"
 
     @property
-    def lock_file(self) -> Path:
+    def lock(self) -> Path:
         return self.path / "lock.json"
 
     @property
@@ -137,64 +116,59 @@ class RunFolder:
         return self.path / "eval"
 
     @property
-    def export(self) -> Path:
+    def exports(self) -> Path:
         return self.path / "export"
 
-    def write_config(self, config: Mapping[str, object]) -> None:
-        """Writes plain data as config.yaml, in the given order."""
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_atomically(self.config_file, text.encode())
+    def write_config(self, text: str) -> None:
+        """Writes config.yaml."""
+        write_atomically(self.config, text.encode())
 
-    def read_config(self) -> dict:
-        """The plain data of config.yaml.
+    def read_config(self) -> str:
+        """The text of config.yaml.
 
         Raises:
-            DataError: missing or broken.
+            DataError: it can't be read.
         """
-        try:
-            config = yaml.safe_load(self.config_file.read_bytes())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            place = " ".join(str(error).split())
-            raise DataError(f"{self.config_file} can't be read: {place}; restore it or train again.") from error
-        if not isinstance(config, dict):
-            raise DataError(f"{self.config_file} holds no settings; restore it or train again.")
-        return config
+        return _read_text(self.config)
 
-    def write_scene(self, document: Mapping[str, object]) -> None:
+    def write_scene(self, facts: Mapping[str, object]) -> None:
         """Writes plain data as scene.json."""
-        write_atomically(self.scene_file, json.dumps(dict(document), indent=1, allow_nan=False).encode())
+        write_atomically(self.scene, _plain_json(facts))
 
     def read_scene(self) -> dict:
         """The plain data of scene.json.
 
         Raises:
-            DataError: missing or broken.
+            DataError: it can't be read, or holds no object.
         """
         try:
-            document = json.loads(self.scene_file.read_bytes())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.scene_file} can't be read: {error}; restore it or train again.") from error
-        if not isinstance(document, dict):
-            raise DataError(f"{self.scene_file} holds no scene; restore it or train again.")
-        return document
+            facts = json.loads(_read_text(self.scene))
+        except ValueError as error:
+            raise DataError(f"{self.scene} is broken JSON: {error}; restore it or train again.") from error
+        if not isinstance(facts, dict):
+            raise DataError(f"{self.scene} holds no facts about a scene; restore it or train again.")
+        return facts
 
-    def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds one line to metrics.jsonl; a value that is not finite is written as null.
+    def write_evaluation(self, result: Mapping[str, object], split: str) -> None:
+        """Writes plain data as ``eval/<split>.json``."""
+        make_folder(self.evaluation)
+        write_atomically(self.evaluation / f"{_file_name(split)}.json", _plain_json(result))
+
+    def append_metrics(self, record: Mapping[str, object]) -> None:
+        """Adds one line to metrics.jsonl; numbers that are not finite are written as null.
 
         Args:
-            step: how many steps were done when it was measured.
-            values: numbers by name.
+            record: plain data; its ``step`` says how many steps were done when it was measured.
         """
-        plain = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
-        with explain_write_errors(self.metrics_file), open(self.metrics_file, "ab") as file:
-            file.write(json.dumps({"step": step, **plain}).encode() + b"\n")
+        with explain_write_errors(self.metrics), open(self.metrics, "ab") as file:
+            file.write(json.dumps(_finite(dict(record))).encode() + b"\n")
 
     def read_metrics(self) -> list[dict]:
         """All whole lines of metrics.jsonl; a line cut off by a crash is left out."""
-        if not self.metrics_file.is_file():
+        if not self.metrics.is_file():
             return []
         records = []
-        for line in self.metrics_file.read_bytes().splitlines():
+        for line in self.metrics.read_bytes().splitlines():
             try:
                 record = json.loads(line)
             except ValueError:
@@ -206,13 +180,13 @@ class RunFolder:
     def truncate_metrics(self, step: int) -> None:
         """Forgets what was measured after ``step`` steps: training resumes there and measures it again."""
         kept = [json.dumps(record) + "\n" for record in self.read_metrics() if record["step"] <= step]
-        write_atomically(self.metrics_file, "".join(kept).encode())
+        write_atomically(self.metrics, "".join(kept).encode())
 
     @contextmanager
     def logging(self) -> Iterator[None]:
         """Within the context everything that Onefield logs is also added to log.txt."""
-        with explain_write_errors(self.log_file):
-            handler = logging.FileHandler(self.log_file, encoding="utf-8")
+        with explain_write_errors(self.log):
+            handler = logging.FileHandler(self.log, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("onefield")
         logger.addHandler(handler)
@@ -239,19 +213,19 @@ class RunFolder:
                 break
             self._remove_dead_lock()
         else:
-            raise ResourceError(f"{self.lock_file} changes hands again and again; see which processes train there.")
+            raise ResourceError(f"{self.lock} changes hands again and again; see which processes train there.")
         try:
             yield
         finally:
-            if _read_bytes(self.lock_file) == mine:
-                self.lock_file.unlink(missing_ok=True)
+            if _read_bytes(self.lock) == mine:
+                self.lock.unlink(missing_ok=True)
 
     def _take_lock(self, content: bytes) -> bool:
         prepared = self.path / f".lock.{secrets.token_hex(4)}.part"
-        with explain_write_errors(self.lock_file):
+        with explain_write_errors(self.lock):
             prepared.write_bytes(content)
             try:
-                _link(prepared, self.lock_file)
+                _link(prepared, self.lock)
             except FileExistsError:
                 return False
             finally:
@@ -259,7 +233,7 @@ class RunFolder:
         return True
 
     def _remove_dead_lock(self) -> None:
-        found = _read_bytes(self.lock_file)
+        found = _read_bytes(self.lock)
         if found is None:  # released in the meantime
             return
         try:
@@ -267,20 +241,20 @@ class RunFolder:
             pid, host, started = int(holder["pid"]), str(holder["host"]), holder["started"]
         except (ValueError, KeyError, TypeError) as error:
             raise ResourceError(
-                f"{self.lock_file} is no lock of Onefield's; remove it if nothing trains in this folder."
+                f"{self.lock} is no lock of Onefield's; remove it if nothing trains in this folder."
             ) from error
         if host != socket.gethostname() or _is_running(pid, started):
             raise ResourceError(
                 f"{self.path} is in use by process {pid} on {host}; wait for it, or choose another folder. "
-                f"If it is long dead, remove {self.lock_file}."
+                f"If it is long dead, remove {self.lock}."
             )
-        aside = self.lock_file.with_name(f".lock.{secrets.token_hex(4)}.dead")
+        aside = self.lock.with_name(f".lock.{secrets.token_hex(4)}.dead")
         try:
-            os.replace(self.lock_file, aside)
+            os.replace(self.lock, aside)
         except FileNotFoundError:
             return
         if _read_bytes(aside) != found:  # another process took over between reading and moving: give it back
-            os.replace(aside, self.lock_file)
+            os.replace(aside, self.lock)
             return
         aside.unlink(missing_ok=True)
 
@@ -298,6 +272,28 @@ def _link(prepared: Path, final: Path) -> None:
     except OSError:  # a file system without links
         with open(final, "xb") as file:
             file.write(prepared.read_bytes())
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read: {error}; restore it or train again.") from error
+
+
+def _plain_json(data: Mapping[str, object]) -> bytes:
+    return json.dumps(_finite(dict(data)), indent=1, allow_nan=False).encode()
+
+
+def _finite(value: object) -> object:
+    """JSON has no word for what is not finite but null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def _read_bytes(path: Path) -> bytes | None:

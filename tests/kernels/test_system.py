@@ -1,5 +1,6 @@
 """What the machine has, on machines made up in a temporary folder."""
 
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,18 @@ def test_every_accelerator_that_is_off_says_why():
         a.name for a in report.accelerators
     }
     assert all(a.detail.strip() for a in report.accelerators)
+    assert json.loads(json.dumps(report.as_json()))["cores"] == report.cores
+    text = "\n".join(report.lines())
+    assert all(f"{a.name}: {'' if a.available else 'off: '}{a.detail}" in text for a in report.accelerators)
+    assert all(operation.name in text for operation in report.operations)
+
+
+def test_compiled_kernels_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not system.compiled_kernels_cached()
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "kernel.nbc").touch()
+    assert system.compiled_kernels_cached()
 
 
 def test_a_broken_driver_is_reported_and_not_raised(monkeypatch):
