@@ -1,10 +1,10 @@
 """Multiresolution hash grid: contract and PyTorch reference.
 
 Source: Müller et al., "Instant Neural Graphics Primitives with a Multiresolution Hash Encoding", SIGGRAPH 2022,
-sections 3 and 4. Level l has ``N_l`` cells along each axis and a vertex at each cell corner, the cube's border included.
-A level whose ``(N_l + 1)^d`` vertices fit into ``2^log2_table_size`` entries stores them all (first coordinate fastest);
-a finer level finds the entry of vertex v at ``(v_0 p_0 xor v_1 p_1 xor ...) mod 2^log2_table_size`` in 32-bit unsigned
-arithmetic.
+sections 3 and 4. Level l has ``N_l`` cells along each axis and a vertex at each cell corner, the cube's border
+included. A level whose ``(N_l + 1)^d`` vertices fit into ``2^log2_table_size`` entries stores them all (first
+coordinate fastest); a finer level finds the entry of vertex v at ``(v_0 p_0 xor v_1 p_1 xor ...) mod
+2^log2_table_size`` in 32-bit unsigned arithmetic.
 
 Three operations close under differentiation. Each takes optional ``directions``: without them it uses the interpolation
 weights, with them the weights' derivative along each point's direction. So the backward of each is made of the others,
@@ -117,7 +117,7 @@ def _corner_factors(points: Tensor, cells: int) -> tuple[Tensor, Tensor, Tensor]
 def corner_indices(
     points: Float[Tensor, "n d"], layout: HashGridLayout, level: int
 ) -> Int[Tensor, "n corners"]:
-    """Table rows of the ``2^d`` vertices around each point; bit k of the corner's number is the upper side of axis k."""
+    """Table rows of the ``2^d`` vertices around each point; bit k of a corner's number: upper side of axis k."""
     vertices, _, _ = _corner_factors(points, layout.resolutions[level])
     return _rows(vertices, layout, level)
 

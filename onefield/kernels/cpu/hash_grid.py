@@ -16,6 +16,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from onefield.kernels.cpu.table_rows import FAST, dot, gather, scatter
 from onefield.kernels.hash_grid import PRIMES, HashGridLayout
 
 # Points whose rows and weights stay in the first-level cache between the phases (measured: 256 beats 64 and 512).
@@ -23,8 +24,6 @@ BLOCK = 256
 # Points that go through all levels before the next are taken: their outputs stay in the second-level cache, while each
 # level's table serves as many points in a row as possible (measured: 4096 beats 1024 and 16384).
 CHUNK = 4096
-# Sums may be reordered and fused within a kernel; NaN and infinity keep their meaning.
-_FAST = {"reassoc", "contract", "nsz"}
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 
@@ -78,7 +77,7 @@ def _hashed_rows(primes, vertex, count, size, offset, rows):
             rows[corner, p] = np.uint32(np.uint32(row & mask) + np.uint32(offset))
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _weigh(primes, fraction, count, weights):
     for corner in range(1 << len(primes)):
         for p in range(count):
@@ -89,7 +88,7 @@ def _weigh(primes, fraction, count, weights):
             weights[corner, p] = weight
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _weigh_along(primes, fraction, slopes, directions, first, count, weights):
     """Derivative of the weights along ``directions``, which lie point by point."""
     for corner in range(1 << len(primes)):
@@ -116,102 +115,7 @@ def _find_slopes(primes, points, first, count, cells, slopes):
             slopes[axis, p] = _ZERO if x < _ZERO or x > _ONE else scale
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _gather(primes, table, width, rows, weights, count, out, first, column):
-    """Weighted sums of table rows; four, two or one features at a time, so that one load takes them all."""
-    corners = 1 << len(primes)
-    lane = 0
-    while width - lane >= 4:
-        for p in range(count):
-            a = b = c = d = _ZERO
-            for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                a += weight * table[row, lane]
-                b += weight * table[row, lane + 1]
-                c += weight * table[row, lane + 2]
-                d += weight * table[row, lane + 3]
-            out[first + p, column + lane] = a
-            out[first + p, column + lane + 1] = b
-            out[first + p, column + lane + 2] = c
-            out[first + p, column + lane + 3] = d
-        lane += 4
-    while width - lane >= 2:
-        for p in range(count):
-            a = b = _ZERO
-            for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                a += weight * table[row, lane]
-                b += weight * table[row, lane + 1]
-            out[first + p, column + lane] = a
-            out[first + p, column + lane + 1] = b
-        lane += 2
-    if width > lane:
-        for p in range(count):
-            a = _ZERO
-            for corner in range(corners):
-                a += weights[corner, p] * table[np.int64(rows[corner, p]), lane]
-            out[first + p, column + lane] = a
-
-
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _scatter(primes, gradient, width, rows, weights, count, cotangents, first, column):
-    corners = 1 << len(primes)
-    lane = 0
-    while width - lane >= 4:
-        for p in range(count):
-            a = cotangents[first + p, column + lane]
-            b = cotangents[first + p, column + lane + 1]
-            c = cotangents[first + p, column + lane + 2]
-            d = cotangents[first + p, column + lane + 3]
-            for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                gradient[row, lane] += weight * a
-                gradient[row, lane + 1] += weight * b
-                gradient[row, lane + 2] += weight * c
-                gradient[row, lane + 3] += weight * d
-        lane += 4
-    while width - lane >= 2:
-        for p in range(count):
-            a = cotangents[first + p, column + lane]
-            b = cotangents[first + p, column + lane + 1]
-            for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                gradient[row, lane] += weight * a
-                gradient[row, lane + 1] += weight * b
-        lane += 2
-    if width > lane:
-        for p in range(count):
-            a = cotangents[first + p, column + lane]
-            for corner in range(corners):
-                gradient[np.int64(rows[corner, p]), lane] += weights[corner, p] * a
-
-
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _strengths(primes, table, width, rows, count, cotangents, first, column, strengths):
-    """Inner product of each corner's table row with the point's cotangent."""
-    corners = 1 << len(primes)
-    strengths[:, :count] = _ZERO
-    lane = 0
-    while width - lane >= 2:
-        for p in range(count):
-            a = cotangents[first + p, column + lane]
-            b = cotangents[first + p, column + lane + 1]
-            for corner in range(corners):
-                row = np.int64(rows[corner, p])
-                strengths[corner, p] += table[row, lane] * a + table[row, lane + 1] * b
-        lane += 2
-    if width > lane:
-        for p in range(count):
-            a = cotangents[first + p, column + lane]
-            for corner in range(corners):
-                strengths[corner, p] += table[np.int64(rows[corner, p]), lane] * a
-
-
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _add_gradient(primes, fraction, slopes, strengths, count, gradient, start):
     """Adds the sum over corners of strength times the weight's derivative by each coordinate."""
     for axis in range(len(primes)):
@@ -227,7 +131,7 @@ def _add_gradient(primes, fraction, slopes, strengths, count, gradient, start):
             gradient[axis, start + p] += total * slopes[axis, p]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _add_curvature(primes, fraction, slopes, directions, first, strengths, count, gradient, start):
     """Adds the sum over corners of strength times the weight's second derivatives, applied to ``directions``."""
     for axis in range(len(primes)):
@@ -276,7 +180,7 @@ def _features(chunk_size, primes, points, directions, table, cells, offsets, siz
                 else:
                     _find_slopes(primes, points, first, count, cells[level], slopes)
                     _weigh_along(primes, fraction, slopes, directions, first, count, weights)
-                _gather(primes, table, width, rows, weights, count, out, first, level * width)
+                gather(corners, table, width, rows, weights, count, out, first, level * width)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -313,7 +217,7 @@ def _table_gradient(
                 else:
                     _find_slopes(primes, points, first, count, cells[level], slopes)
                     _weigh_along(primes, fraction, slopes, directions, first, count, weights)
-                _scatter(primes, gradient, width, rows, weights, count, cotangents, first, level * width)
+                scatter(corners, gradient, width, rows, weights, count, cotangents, first, level * width)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -344,7 +248,7 @@ def _point_gradient(
                     _hashed_rows(primes, vertex, count, sizes[level], offsets[level], rows)
                 else:
                     _dense_rows(primes, vertex, count, cells[level], offsets[level], rows)
-                _strengths(primes, table, width, rows, count, cotangents, first, level * width, strengths)
+                dot(corners, table, width, rows, count, cotangents, first, level * width, strengths)
                 if directions is None:
                     _add_gradient(primes, fraction, slopes, strengths, count, gradient, start)
                 else:
