@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,11 +33,11 @@ class _Window:
         allowed: flat positions that may be drawn; None for all.
     """
 
-    views: Tensor
-    widths: Tensor
-    starts: Tensor
-    colors: Tensor
-    allowed: Tensor | None
+    views: np.ndarray
+    widths: np.ndarray
+    starts: np.ndarray
+    colors: np.ndarray
+    allowed: np.ndarray | None
 
 
 class RayBatches:
@@ -79,19 +80,17 @@ class RayBatches:
         """
         window = self._current_window()
         generator = self._generator(self._step)
-        if window.allowed is None:
-            flat = torch.randint(0, window.colors.shape[0], (count,), generator=generator)
-        else:
-            flat = window.allowed[torch.randint(0, len(window.allowed), (count,), generator=generator)].long()
+        choices = len(window.colors) if window.allowed is None else len(window.allowed)
+        # NumPy from here: these gathers are too small to pay for waking torch's threads.
+        flat = torch.randint(0, choices, (count,), generator=generator).numpy()
+        if window.allowed is not None:
+            flat = window.allowed[flat]
         self._step += 1
-        place = torch.searchsorted(window.starts, flat, right=True) - 1
-        local = flat - window.starts[place]
-        width = window.widths[place]
-        row = torch.div(local, width, rounding_mode="floor")
-        column = local - row * width
-        pixels = torch.stack([column, row], dim=-1).double() + 0.5
-        rays = self._scene.cameras.rays(window.views[place], pixels)
-        return self._scene.limited(rays), window.colors[flat].float() / 255
+        place = np.searchsorted(window.starts, flat, side="right") - 1
+        row, column = np.divmod(flat - window.starts[place], window.widths[place])
+        pixels = torch.from_numpy(np.stack([column, row], axis=-1) + 0.5)
+        rays = self._scene.cameras.rays(torch.from_numpy(window.views[place]), pixels)
+        return self._scene.limited(rays), torch.from_numpy(window.colors[flat].astype(np.float32) / 255)
 
     def state(self) -> dict[str, Tensor]:
         """What `load_state` needs to go on with the next batch."""
@@ -132,16 +131,16 @@ class RayBatches:
             order = torch.randperm(len(chosen), generator=self._generator(-1 - passes)).tolist()
             chosen = [chosen[index] for index in order[place :: self._windows_a_pass]]
         images, cameras = self._scene.images, self._scene.cameras
-        views = torch.tensor(chosen, dtype=torch.int64)
-        widths, heights = cameras.width[views], cameras.height[views]
-        starts = torch.cumsum(widths * heights, 0) - widths * heights
+        views = np.array(chosen, dtype=np.int64)
+        widths, heights = cameras.width.cpu().numpy()[views], cameras.height.cpu().numpy()[views]
+        starts = np.cumsum(widths * heights) - widths * heights
         allowed = None
         if self._scene.masks is not None:
             # 32 bits count to more pixels than fit into any budget of windows.
-            allowed = torch.nonzero(self._scene.masks.gather_flat(chosen)).squeeze(-1).int()
+            allowed = np.flatnonzero(self._scene.masks.gather_flat(chosen).numpy()).astype(np.uint32)
             if len(allowed) == 0:
                 raise DataError(
                     f"The masks of {self._scene.path} leave no pixel to learn from; white must mark what counts "
                     "(load with masks='none' to disregard them)."
                 )
-        return _Window(views, widths, starts, images.gather_flat(chosen), allowed)
+        return _Window(views, widths, starts, images.gather_flat(chosen).numpy(), allowed)

@@ -188,7 +188,7 @@ class Scene:
         """
         if self.near is None or self.far is None or rays.camera_indices is None:
             return rays
-        forwards = self.cameras.forwards[rays.camera_indices].to(rays.directions)
+        forwards = self.cameras.forwards.index_select(0, rays.camera_indices).to(rays.directions)
         cosines = (rays.directions * forwards).sum(-1).clamp(min=_SMALLEST_COSINE)
         return replace(rays, near=self.near / cosines, far=self.far / cosines)
 
