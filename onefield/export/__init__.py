@@ -1,0 +1,1 @@
+"""Results to files that other programs read; one file a format."""

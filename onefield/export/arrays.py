@@ -1,0 +1,77 @@
+"""Between the tensors of a mesh and the arrays of files."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onefield.types import Mesh
+
+# A coordinate may move by this part of the mesh's longest side before float32 is called too coarse: a tenth of what is
+# visible on a picture 10,000 pixels wide.
+_VISIBLE_SHIFT = 1e-5
+# Rounding moves a float32 by at most this part of its size.
+_FLOAT32_ROUNDING = 2.0**-24
+
+
+def vertex_array(mesh: Mesh) -> np.ndarray:
+    """Positions as float64."""
+    return mesh.vertices.detach().cpu().double().numpy()
+
+
+def face_array(mesh: Mesh) -> np.ndarray:
+    """Vertex indices as int64."""
+    return mesh.faces.detach().cpu().numpy().astype(np.int64)
+
+
+def normal_array(mesh: Mesh) -> np.ndarray | None:
+    """Normals as float64, of unit length."""
+    if mesh.normals is None:
+        return None
+    return torch.nn.functional.normalize(mesh.normals.detach().cpu().double(), dim=1).numpy()
+
+
+def color_array(mesh: Mesh) -> np.ndarray | None:
+    """Colours in [0, 1], sRGB, float64."""
+    return None if mesh.colors is None else mesh.colors.detach().cpu().double().clamp(0, 1).numpy()
+
+
+def needs_double(positions: np.ndarray) -> bool:
+    """Whether storing as float32 would shift a vertex visibly, compared with the longest side of the mesh."""
+    if not len(positions):
+        return False
+    largest, side = float(np.abs(positions).max()), float(np.ptp(positions, axis=0).max())
+    return largest * _FLOAT32_ROUNDING > _VISIBLE_SHIFT * side or largest > np.finfo(np.float32).max
+
+
+def mesh_from_arrays(
+    positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None = None, normals: np.ndarray | None = None
+) -> Mesh:
+    """A mesh with float64 vertices where float32 would not do, and float32 attributes.
+
+    Raises:
+        ValueError: a position is not finite, or a face names a vertex that is not there.
+    """
+    finite = np.isfinite(positions).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"vertex {finite.argmin()} lies at {positions[finite.argmin()].tolist()}")
+    check_faces(faces, len(positions))
+    dtype = np.float64 if needs_double(positions) else np.float32
+    return Mesh(
+        _tensor(positions.reshape(-1, 3), dtype),
+        _tensor(faces.reshape(-1, 3), np.int64),
+        colors=None if colors is None else _tensor(colors, np.float32),
+        normals=None if normals is None else _tensor(normals, np.float32),
+    )
+
+
+def check_faces(faces: np.ndarray, count: int) -> None:
+    """Raises ValueError where a face names a vertex outside ``0 .. count - 1``."""
+    if faces.size and (faces.min() < 0 or faces.max() >= count):
+        wrong = faces.min() if faces.min() < 0 else faces.max()
+        raise ValueError(f"a face names vertex {wrong} of {count}")
+
+
+def _tensor(array: np.ndarray, dtype: type) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=dtype, order="C"))

@@ -1,0 +1,97 @@
+"""Wavefront OBJ, text, with the common extension of colours behind a vertex's position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from onefield.errors import DataError
+from onefield.export.arrays import (
+    color_array,
+    face_array,
+    mesh_from_arrays,
+    needs_double,
+    normal_array,
+    vertex_array,
+)
+from onefield.types import Mesh
+
+# Rows that are formatted at once: bounds the memory of the text.
+_ROWS = 1 << 16
+
+
+def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
+    """Positions with 9 digits, or 15 where float32 would not do, which read back to the same numbers."""
+    positions, colors, normals = vertex_array(mesh), color_array(mesh), normal_array(mesh)
+    number = "%.15g" if needs_double(positions) else "%.9g"
+    file.write(b"# written by Onefield, z up; positions may be followed by sRGB colours\n")
+    line = "v " + " ".join([number] * 3)
+    if colors is None:
+        _write_rows(file, line, positions)
+    else:
+        _write_rows(file, line + " %.6g %.6g %.6g", np.concatenate([positions, colors], axis=1))
+    numbers = face_array(mesh) + 1
+    if normals is None:
+        _write_rows(file, "f %d %d %d", numbers)
+    else:
+        _write_rows(file, "vn %.6g %.6g %.6g", normals)
+        _write_rows(file, "f %d//%d %d//%d %d//%d", np.repeat(numbers, 2, axis=1))
+    return ()
+
+
+def _write_rows(file: BinaryIO, line: str, rows: np.ndarray) -> None:
+    for first in range(0, len(rows), _ROWS):
+        part = rows[first : first + _ROWS]
+        file.write(((line + "\n") * len(part) % tuple(part.reshape(-1).tolist())).encode())
+
+
+def read(content: bytes, path: Path) -> Mesh:
+    """Reads positions, colours where all vertices have them, and normals where they go with the vertices one to one."""
+    vertices: list[list[float]] = []
+    normals: list[list[float]] = []
+    faces: list[tuple[int, int, int]] = []
+    normal_of: dict[int, int] = {}
+    text = content.decode("utf-8", errors="replace").replace("\\\r\n", " ").replace("\\\n", " ")
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            if words[0] == "v":
+                vertices.append([float(word) for word in words[1:]])
+            elif words[0] == "vn":
+                normals.append([float(word) for word in words[1:4]])
+            elif words[0] == "f":
+                corners = [_corner(word, len(vertices), len(normals)) for word in words[1:]]
+                faces.extend(
+                    (corners[0][0], corners[n][0], corners[n + 1][0]) for n in range(1, len(corners) - 1)
+                )
+                normal_of.update(corner for corner in corners if corner[1] is not None)
+        except (ValueError, IndexError) as error:
+            raise DataError(f"Line {number} of {path} is '{line[:60]}', which is no OBJ ({error}).") from error
+    width = {len(vertex) for vertex in vertices}
+    if not width or min(width) < 3:
+        raise DataError(f"{path} has no vertices of three numbers; it is no mesh.")
+    table = np.array([vertex[:6] if min(width) >= 6 else vertex[:3] for vertex in vertices], dtype=np.float64)
+    directions = None
+    if normals and len(normal_of) == len(vertices):
+        directions = np.array(normals, dtype=np.float64)[[normal_of[n] for n in range(len(vertices))]]
+    triangles = np.array(faces, dtype=np.int64).reshape(-1, 3)
+    return mesh_from_arrays(table[:, :3], triangles, table[:, 3:] if table.shape[1] == 6 else None, directions)
+
+
+def _corner(word: str, vertices: int, normals: int) -> tuple[int, int | None]:
+    """Zero-based vertex and normal of ``v``, ``v/vt``, ``v//vn`` or ``v/vt/vn``; negative ones count from the end."""
+    parts = word.split("/")
+    normal = _zero_based(parts[2], normals) if len(parts) > 2 and parts[2] else None
+    return _zero_based(parts[0], vertices), normal
+
+
+def _zero_based(word: str, count: int) -> int:
+    number = int(word)
+    index = number - 1 if number > 0 else count + number
+    if number == 0 or index < 0:
+        raise ValueError(f"index {number} of {count}")
+    return index
