@@ -3,7 +3,7 @@
 Three cases, told apart by the cameras alone:
 
 - The optical axes meet in front of the cameras (someone walked around an object): the point nearest to all axes becomes
-  the origin, and the cube's half-extent follows the points found there, or is half of the median camera distance.
+  the origin, and the cube's half-extent follows the points found there, or what fills the pictures at that distance.
 - The axes are nearly parallel (a forward-facing capture): the cube is centred in the middle of the pictures at the
   harmonic mean of the nearest and farthest depth, where a pixel's parallax is halfway between theirs. It reaches to the
   nearest depth and to the picture's borders; what lies farther belongs to a renderer's contraction or outer grids.
@@ -26,9 +26,9 @@ _CONVERGENT = 0.04
 _MOSTLY = 0.9
 # Mean cosine between viewing axes and the way to the meeting point, for "around an object".
 _LOOKING_AT = 0.85
-# Half-extent of the cube without points, as a share of the median camera distance: an object that fills a picture of
-# 50 degrees has a radius of 0.42 of it.
-_OBJECT_SHARE = 0.5
+# Without points the half-extent is what fills the picture at the median camera distance, as a share of that distance
+# within these limits (telescopes; wide angles, which nobody fills with an object).
+_NARROWEST_SHARE, _WIDEST_SHARE = 0.2, 0.6
 # With points: limits of the half-extent as shares of the camera distance, and margin around the points' 90 % quantile.
 _SMALLEST_SHARE, _LARGEST_SHARE, _MARGIN = 0.2, 1.0, 1.15
 _FEWEST_POINTS = 50
@@ -72,7 +72,7 @@ def place(
     some = None if points is None or len(points) < _FEWEST_POINTS else points[:: -(-len(points) // _MOST_POINTS)]
     focus = _meeting_point(poses)
     if focus is not None:
-        center, half = focus, _object_half_extent(poses, focus, some)
+        center, half = focus, _object_half_extent(poses, tangents, focus, some)
     elif _is_forward_facing(poses):
         center, half = _forward_region(poses, tangents, some, depth_limits)
     else:
@@ -128,7 +128,9 @@ def _meeting_point(poses: np.ndarray) -> np.ndarray | None:
     return focus
 
 
-def _object_half_extent(poses: np.ndarray, focus: np.ndarray, points: np.ndarray | None) -> float:
+def _object_half_extent(
+    poses: np.ndarray, tangents: np.ndarray, focus: np.ndarray, points: np.ndarray | None
+) -> float:
     distance = float(np.median(np.linalg.norm(poses[:, :, 3] - focus, axis=1)))
     if points is not None:
         reach = np.abs(points - focus).max(axis=1)
@@ -136,7 +138,7 @@ def _object_half_extent(poses: np.ndarray, focus: np.ndarray, points: np.ndarray
         if len(near) >= _FEWEST_POINTS:
             share = _MARGIN * np.quantile(near, 0.9) / distance
             return distance * float(np.clip(share, _SMALLEST_SHARE, _LARGEST_SHARE))
-    return distance * _OBJECT_SHARE
+    return distance * float(np.clip(np.median(tangents), _NARROWEST_SHARE, _WIDEST_SHARE))
 
 
 def _is_forward_facing(poses: np.ndarray) -> bool:
