@@ -171,7 +171,8 @@ def test_ply_dialects(tmp_path, order):
     header = (
         f"ply\nformat {order} 1.0\ncomment x\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"
-        "element edge 1\nproperty int a\nproperty int b\nelement face 2\nproperty list uchar int vertex_index\nproperty uchar flag\nend_header\n"
+        "element edge 1\nproperty int a\nproperty int b\n"
+        "element face 2\nproperty list uchar int vertex_index\nproperty uchar flag\nend_header\n"
     )
     corners = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]
     if order == "ascii":
