@@ -175,6 +175,16 @@ class Rendering:
 
 
 @dataclass(frozen=True)
+class RenderedImage:
+    """A rendered view; the quantities are those of `Rendering`, row by row from the top left."""
+
+    color: Float[Tensor, "H W 3"]
+    depth: Float[Tensor, "H W"]
+    opacity: Float[Tensor, "H W"]
+    normal: Float[Tensor, "H W 3"] | None = None
+
+
+@dataclass(frozen=True)
 class Mesh:
     """A triangle mesh; faces counter-clockwise seen from outside.
 

@@ -1,0 +1,191 @@
+"""Volume rendering: density and colour of a field along rays, composited."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from onefield.cameras import Cameras
+from onefield.errors import UsageError
+from onefield.fields.field import Field
+from onefield.fields.gradients import spatial_gradient
+from onefield.kernels.composite import composite, rendering_weights
+from onefield.renderers.background import Background, Black
+from onefield.renderers.chunking import DEFAULT_MEMORY, rays_within, samples_within, split_rays
+from onefield.renderers.sampling.intervals import points_on
+from onefield.renderers.sampling.sampler import Sampler, Sampling
+from onefield.types import Rays, RaySamples, RenderedImage, Rendering
+
+# Samples that weigh less change no 8-bit pixel, even 30 of them on one ray.
+LEAST_WEIGHT = 1e-4
+
+
+@final
+class VolumeRenderer(nn.Module):
+    """Renders any field of density and colour (Max 1995; Mildenhall et al. 2020)."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        background: Background | None = None,
+        *,
+        early_stop: float = 1e-4,
+        prefilter: bool = True,
+    ) -> None:
+        """Makes a renderer.
+
+        Args:
+            sampler: where to look along rays.
+            background: what lies behind; None is black.
+            early_stop: transmittance below which samples are ignored.
+            prefilter: ask for density alone and without gradients first, then for everything only where samples weigh
+                at least `LEAST_WEIGHT`. Worth it where samples are many; samplers with proposals have few and keep all.
+        """
+        super().__init__()
+        self.sampler = sampler
+        self.background = Black() if background is None else background
+        self.early_stop = early_stop
+        self.prefilter = prefilter
+
+    def check(self, field: Field) -> None:
+        """Says at once whether a field can be rendered.
+
+        Raises:
+            UsageError: it lacks density or colour.
+        """
+        missing = {"density", "color"} - field.provides
+        if missing:
+            raise UsageError(
+                f"Volume rendering needs density and color, but {type(field).__name__} provides only "
+                f"{', '.join(sorted(field.provides))}; wrap distances in DistanceAsDensity or add the missing head."
+            )
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of sampler and background by the rate at which they should learn."""
+        groups = self.sampler.parameter_groups()
+        for name, parameters in self.background.parameter_groups().items():
+            groups[name] = [*groups.get(name, []), *parameters]
+        return groups
+
+    def render(
+        self,
+        field: Field,
+        rays: Rays,
+        generator: torch.Generator | None = None,
+        *,
+        background: Float[Tensor, "R 3"] | None = None,
+        normals: bool = False,
+    ) -> Rendering:
+        """Renders rays, differentiably in the field's, the sampler's and the background's parameters.
+
+        Args:
+            generator: source of all randomness in training; None renders the same each time.
+            background: colours behind the rays; None asks the renderer's own background.
+            normals: fill `Rendering.normal` from the gradient of distance, or of density where there is none.
+
+        Raises:
+            UsageError: the field lacks density or colour.
+        """
+        self.check(field)
+        sampling = self.sampler(rays, field, generator)
+        behind = self.background(rays, generator) if background is None else background
+        return self._shade(field, rays, sampling, behind, normals)
+
+    @torch.no_grad()
+    def render_image(
+        self,
+        field: Field,
+        cameras: Cameras,
+        index: int,
+        *,
+        background: Float[Tensor, "3"] | None = None,
+        normals: bool = False,
+        memory: int = DEFAULT_MEMORY,
+    ) -> RenderedImage:
+        """Renders one view in full, without gradients and within a budget of memory.
+
+        Args:
+            cameras, index: the view.
+            background: one colour behind all; None asks the renderer's own background.
+            normals: whether to fill `RenderedImage.normal`.
+            memory: bytes that samples may take together, beside the image itself.
+
+        Raises:
+            UsageError: the field lacks density or colour, or there is no such view.
+        """
+        self.check(field)
+        rays = cameras.image_rays(index)
+        at_once = rays_within(memory, self.sampler.evaluations_per_ray)
+        parts: list[Rendering] = []
+        for first in range(0, len(rays), at_once):
+            some = rays[first : first + at_once]
+            behind = self.background(some) if background is None else background.expand(len(some), 3)
+            sampling = self.sampler(some, field)
+            for run, samples in split_rays(sampling.samples, samples_within(memory)):
+                parts.append(self._shade(field, some[run], Sampling(samples), behind[run], normals))
+        height, width = int(cameras.height[index]), int(cameras.width[index])
+        return RenderedImage(
+            color=torch.cat([part.color for part in parts]).reshape(height, width, 3),
+            depth=torch.cat([part.depth for part in parts]).reshape(height, width),
+            opacity=torch.cat([part.opacity for part in parts]).reshape(height, width),
+            normal=torch.cat([part.normal for part in parts]).reshape(height, width, 3) if normals else None,
+        )
+
+    def _shade(
+        self, field: Field, rays: Rays, sampling: Sampling, behind: Float[Tensor, "R 3"], normals: bool
+    ) -> Rendering:
+        samples = sampling.samples
+        if self.prefilter and not sampling.proposals:
+            samples = self._visible(field, rays, samples)
+        points = points_on(rays, samples)
+        answer = field.query(
+            points, directions=_looking(field, {"density", "color"}, rays, samples), want=("density", "color")
+        )
+        density, color = answer.density.float(), answer.color.float()
+        weights, color, depth, opacity = composite(
+            density, color, samples.starts, samples.ends, samples.offsets, self.early_stop
+        )
+        hit = opacity > 0
+        return Rendering(
+            color=color + (1 - opacity)[:, None] * behind,
+            depth=torch.where(hit, depth / torch.where(hit, opacity, 1.0), 0.0),
+            opacity=opacity,
+            normal=_normals(field, rays, samples, points, weights) if normals else None,
+            samples=samples,
+            weights=weights,
+            densities=density,
+            proposals=sampling.proposals,
+        )
+
+    @torch.no_grad()
+    def _visible(self, field: Field, rays: Rays, samples: RaySamples) -> RaySamples:
+        """The samples that show, by a look at density alone."""
+        directions = _looking(field, {"density"}, rays, samples)
+        density = field.query(points_on(rays, samples), directions=directions, want=("density",)).density.float()
+        weights = rendering_weights(density, samples.starts, samples.ends, samples.offsets, self.early_stop)
+        # negated, so that values that are not numbers stay and are noticed
+        shown = ~(weights < LEAST_WEIGHT)
+        kept = shown.nonzero()[:, 0]
+        before = torch.cat([kept.new_zeros(1), shown.cumsum(0)])
+        return RaySamples(
+            samples.ray_indices[kept], samples.starts[kept], samples.ends[kept], before[samples.offsets]
+        )
+
+
+def _looking(field: Field, wanted: set[str], rays: Rays, samples: RaySamples) -> Tensor | None:
+    """Viewing directions of the samples, where the field needs them for what is wanted."""
+    return rays.directions.index_select(0, samples.ray_indices) if wanted & field.needs_directions else None
+
+
+def _normals(
+    field: Field, rays: Rays, samples: RaySamples, points: Float[Tensor, "N 3"], weights: Float[Tensor, "N"]
+) -> Float[Tensor, "R 3"]:
+    """Weighted mean of the unit normals along each ray, of unit length (0 where nothing was hit)."""
+    quantity, sign = ("distance", 1.0) if "distance" in field.provides else ("density", -1.0)
+    slope = spatial_gradient(field, points, quantity, directions=_looking(field, {quantity}, rays, samples))
+    outward = sign * torch.nn.functional.normalize(slope, dim=-1)
+    total = torch.zeros_like(rays.origins).index_add(0, samples.ray_indices, weights[:, None] * outward)
+    return torch.nn.functional.normalize(total, dim=-1)
