@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -49,6 +49,19 @@ class MeshReport:
     volume: float
     minimum: tuple[float, float, float]
     maximum: tuple[float, float, float]
+
+    def as_json(self) -> dict[str, object]:
+        """All facts, for files and machines."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The facts that decide whether a mesh is sound, for people."""
+        return [
+            f"{self.vertices} vertices, {self.faces} faces, {self.components} components",
+            f"watertight: {'yes' if self.watertight else f'no, {self.boundary_edges} open edges'}, "
+            f"manifold: {'yes' if self.manifold else 'no'}"
+            + ("" if self.genus is None else f", genus {self.genus}"),
+        ]
 
 
 def report_mesh(mesh: Mesh) -> MeshReport:
