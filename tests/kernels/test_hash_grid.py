@@ -27,7 +27,7 @@ def oracle_row(point, corner, layout, level):
     vertex = []
     for axis, x in enumerate(point):
         position = float(torch.tensor(min(max(x, 0.0), 1.0), dtype=torch.float32) * cells)
-        vertex.append(min(int(math.floor(position)), cells - 1) + (corner >> axis & 1))
+        vertex.append(min(math.floor(position), cells - 1) + (corner >> axis & 1))
     if (cells + 1) ** layout.dimension > 2**layout.log2_table_size:
         row = 0
         for axis, v in enumerate(vertex):
@@ -101,7 +101,7 @@ def test_weights_sum_to_one_and_a_linear_function_is_reproduced():
 
 @pytest.mark.parametrize(("case", "along"), [(CASES[0], False), *((c, a) for c in CASES[1:] for a in (False, True))])
 def test_kernels_agree_with_the_reference(case, along):
-    dimension, _, resolutions, log2 = case
+    _, _, resolutions, log2 = case
     _, points, directions, table, cotangents = random_case(*case)
     directions = directions if along else None
     calls = (
@@ -166,7 +166,7 @@ def test_table_gradient_is_the_transpose_and_does_not_depend_on_slots_or_slices(
 
 
 def test_points_outside_and_not_finite_are_safe():
-    layout, _, _, table, _ = random_case(3, 2, (4, 40), 9)
+    _, _, _, table, _ = random_case(3, 2, (4, 40), 9)
     outside = torch.tensor([[-3.0, 0.5, 2.0], [1e30, -1e30, 0.5]])
     inside = torch.tensor([[0.0, 0.5, 1.0], [1.0, 0.0, 0.5]])
     torch.testing.assert_close(

@@ -31,13 +31,13 @@ def test_learns_values_and_slopes():
         slopes = torch.stack([4 * torch.cos(4 * x) * y, torch.sin(4 * x)], -1)
         return (value - truth).square().mean(), (slope - slopes).square().mean()
 
-    start = [float(e) for e in errors(torch.rand(500, 2))]
+    start = [e.item() for e in errors(torch.rand(500, 2))]
     for _ in range(120):
         value, slope = errors(torch.rand(500, 2))
         optimizer.zero_grad()
         (value + 0.1 * slope).backward()
         optimizer.step()
-    end = [float(e) for e in errors(torch.rand(500, 2))]
+    end = [e.item() for e in errors(torch.rand(500, 2))]
     assert end[0] < 0.01 * start[0]
     assert end[1] < 0.05 * start[1]
 
