@@ -12,8 +12,9 @@ import numpy as np
 
 from onefield.errors import DataError
 
-# The largest array a dataset legitimately stores is a depth image or a table of poses.
+# The largest array a dataset legitimately stores is a depth image; archives hold cameras only.
 _LARGEST_BYTES = 1 << 30
+_LARGEST_ARCHIVE = 64 << 20
 
 
 def load_npy(path: Path) -> np.ndarray:
@@ -35,14 +36,14 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive by name.
 
     Raises:
-        DataError: unreadable, holding Python objects, or unpacking to more than 1 GiB.
+        DataError: unreadable, holding Python objects, or unpacking to more than 64 MiB.
     """
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-            if sum(member.file_size for member in members) > _LARGEST_BYTES:
-                raise DataError(f"{path} unpacks to more than {_LARGEST_BYTES:,} bytes; it is no table of cameras.")
+            if sum(member.file_size for member in members) > _LARGEST_ARCHIVE:
+                raise DataError(f"{path} unpacks to more than {_LARGEST_ARCHIVE:,} bytes; it is no table of cameras.")
             for member in members:
                 name = member.filename[: -len(".npy")]
                 arrays[name] = _parsed(archive.read(member), f"{path}: '{name}'")

@@ -102,7 +102,9 @@ def _rotation_mended(view: View, source: str) -> tuple[np.ndarray, float]:
     if not np.isfinite(pose).all():
         raise DataError(f"{source}: the pose of view '{view.name}' holds NaN or infinity; correct or remove the view.")
     rotation = pose[:, :3]
-    drift = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+    largest = float(np.abs(rotation).max())
+    # No entry of a rotation exceeds 1; huge ones would overflow in the product.
+    drift = largest if largest > 2 else float(np.abs(rotation @ rotation.T - np.eye(3)).max())
     if not drift <= _LARGEST_DRIFT:
         raise DataError(
             f"{source}: the pose of view '{view.name}' is no rotation (its axes are off by {drift:.3g}); "

@@ -75,7 +75,7 @@ def test_the_region_of_interest_holds_what_all_cameras_look_at(synthetic, tmp_pa
     assert points.abs().max() > 0.15
     up = -scene.cameras.camera_to_world[:, :, 1].mean(dim=0)
     assert up[2] > 0.7
-    assert scene.extent_scale in (1.0, 4.0, 8.0)
+    assert scene.extent_scale in (1.0, 2.0, 4.0, 8.0)
     assert scene.bounded or scene.extent_scale >= scene.cameras.positions.abs().median()
 
 
