@@ -1,8 +1,8 @@
 """Rasterisation of triangle meshes with a depth buffer: contract and PyTorch reference.
 
 Homogeneous rasterisation after Olano and Greer (1997): with the corners a, b, c in camera coordinates, the ray r
-through a pixel meets the triangle's plane at weights ``r . (b x c, c x a, a x b) / det(a, b, c)``; it hits where none is
-negative. Triangles need no clipping, and the weights divided by their sum are perspective-correct.
+through a pixel meets the triangle's plane at weights ``r . (b x c, c x a, a x b) / det(a, b, c)``; it hits where none
+is negative. Triangles need no clipping, and the weights divided by their sum are perspective-correct.
 """
 
 from __future__ import annotations

@@ -70,8 +70,9 @@ def test_faces_that_reach_behind_the_camera_are_cut_there(mode):
 
 def test_kernel_agrees_with_reference():
     generator = torch.Generator().manual_seed(0)
-    vertices = torch.randn(60, 3, generator=generator) + torch.tensor([0.0, 0.0, 2.0])
-    faces = torch.randint(0, 60, (9, 3), generator=generator)
+    centers = torch.randn(40, 1, 3, generator=generator) + torch.tensor([0.0, 0.0, 1.5])
+    vertices = (centers + 0.4 * torch.randn(40, 3, 3, generator=generator)).reshape(-1, 3)
+    faces = torch.arange(120).reshape(40, 3)
     arguments = (vertices, faces, (30.0, 25.0, 19.3, 17.1), 41, 37)
     found, weights, depth = rasterize(*arguments)
     with use("reference"):
@@ -80,8 +81,8 @@ def test_kernel_agrees_with_reference():
     same = found == expected_found
     assert torch.allclose(weights[same], expected_weights[same], atol=1e-5)
     assert torch.allclose(depth[same], expected_depth[same], rtol=1e-5)
-    assert (found >= 0).any()
-    assert (found < 0).any()
+    assert 0.2 < (found >= 0).float().mean() < 0.95
+    assert len(found.unique()) > 10
 
 
 def test_shared_edges_leave_no_gap():
