@@ -26,24 +26,21 @@ from onefield.types import Bounds, Rays
 WARM_UP_STEPS = 256
 # The grid is updated every max(1, min(step / 16, 16)) steps (instant-ngp, appendix E.2).
 UPDATE_INTERVAL = 16
-# What remains of a cell's memory from one update to the next (instant-ngp, appendix E.2).
-DECAY = 0.95
-# A cell that is visited once in many updates forgets for all of them at once, but never more than this at one look:
-# one random point may miss what is in the cell.
+# A cell that is visited once in many updates forgets for all of them at once, but never more than this at one look: one
+# random point may miss what is in the cell.
 LEAST_KEPT = 0.5
-# A cell is occupied above this optical thickness over the smallest step (instant-ngp), or above this share of the mean
-# where that is less, as at the start of training, when nothing has taken shape yet.
-OCCUPIED_THICKNESS = 0.01
+# Cells are occupied above this share of the mean, where that is less than the threshold: at the start of training
+# nothing has taken shape yet, and half of all cells are below the mean by chance.
 MEAN_SHARE = 0.5
-# Thicker is as good as solid (exp(-10) is below 1/255 by far) and would only take longer to forget.
-SOLID_THICKNESS = 10.0
+# Thicker is as good as solid and would only take longer to forget: with the usual decay this is kept for 90 updates.
+SOLID_THICKNESS = 1.0
 # Marks of cells in the memory: not visited yet, and never to be visited.
 _UNSEEN = float("inf")
 _HIDDEN = -1.0
 # Sides, in cells, of the blocks that are tested against cameras: single cells would be 64 times the work.
 _VISIBILITY_BLOCK = 4
-# Pixels are found for the block's middle; its outline is taken twice as large, since lenses stretch towards the rim.
-_OUTLINE_MARGIN = 2.0
+# Balls nearer to a camera than so many radii count as seen: a projection says little there.
+_CLOSE = 2.0
 # Odd stride through the turns, so that neighbouring cells are not visited one after the other.
 _TURN_STRIDE = 5
 
@@ -63,6 +60,8 @@ class OccupancySampler(Sampler):
         most_samples: int = 1024,
         near: float = DEFAULT_NEAR,
         cells_per_update: int = 2**15,
+        threshold: float = 0.01,
+        decay: float = 0.95,
     ) -> None:
         """Makes a sampler whose grid is occupied everywhere.
 
@@ -75,15 +74,18 @@ class OccupancySampler(Sampler):
             most_samples: on one ray.
             near: least distance, world units.
             cells_per_update: points at which the field is asked at each update.
+            threshold: optical thickness over the smallest step above which a cell is occupied.
+            decay: what remains of a cell's memory from one update to the next.
 
         Raises:
             UsageError: settings out of these ranges.
         """
         super().__init__()
-        if resolution < 4 or resolution % 4 or cascades < 1 or cells_per_update < 2 or near < 0:
+        if resolution < 4 or resolution % 4 or cascades < 1 or cells_per_update < 2 or near < 0 or not 0 < decay < 1:
             raise UsageError(
-                f"OccupancySampler needs a resolution that is a multiple of 4, cascades >= 1, cells_per_update >= 2 "
-                f"and near >= 0; got {resolution}, {cascades}, {cells_per_update} and {near}."
+                f"OccupancySampler needs a resolution that is a multiple of 4, cascades >= 1, cells_per_update >= 2, "
+                f"near >= 0 and decay between 0 and 1; got {resolution}, {cascades}, {cells_per_update}, {near} and "
+                f"{decay}."
             )
         smallest = region.diagonal / 1024 if step is None else step
         coarsest_cell = min(region.extent) * 2 ** (cascades - 1) / resolution
@@ -91,6 +93,8 @@ class OccupancySampler(Sampler):
         self.steps = MarchSteps(smallest, cone_angle, max(smallest, coarsest_cell), most_samples)
         self.near = near
         self.cells_per_update = cells_per_update
+        self.threshold = threshold
+        self.decay = decay
         shape = (cascades, resolution, resolution, resolution)
         thickness = torch.full(shape, _UNSEEN)
         # the finer level speaks for the inner half of each coarser one
@@ -151,7 +155,7 @@ class OccupancySampler(Sampler):
                 picks = (uniform((drawn,), memory, generator) * len(occupied)).long().clamp(max=len(occupied) - 1)
                 cells = torch.cat([cells, occupied[picks]])
                 rate += drawn / len(occupied)
-        return cells, max(LEAST_KEPT, DECAY ** max(1.0, 1 / rate))
+        return cells, max(min(LEAST_KEPT, self.decay), self.decay ** max(1.0, 1 / rate))
 
     def _points(self, cells: Int[Tensor, "n"], generator: torch.Generator) -> Float[Tensor, "n 3"]:
         """A random world point in each cell."""
@@ -167,7 +171,7 @@ class OccupancySampler(Sampler):
         memory = self.thickness
         seen = (memory >= 0) & (memory != _UNSEEN)
         mean = torch.where(seen, memory, 0.0).sum() / seen.sum().clamp(min=1)
-        occupied = memory > (mean * MEAN_SHARE).clamp(max=OCCUPIED_THICKNESS)
+        occupied = memory > (mean * MEAN_SHARE).clamp(max=self.threshold)
         if not bool(occupied.any()):
             # a field that is empty everywhere can only fill where it is sampled
             occupied = memory >= 0
@@ -208,7 +212,9 @@ def _seen_by_any(cameras: Cameras, centers: Float[Tensor, "n 3"], radius: float)
         pixels, depth = cameras.project(torch.tensor(index), points)
         size = torch.stack([cameras.width[index], cameras.height[index]]).double()
         ahead = distance if bool(cameras.fisheye[index]) else depth
-        margin = _OUTLINE_MARGIN * radius * cameras.focal[index] / ahead.clamp(min=radius)[:, None]
+        # away from the axis a flat picture stretches by the square of 1 / cos
+        held = ahead.clamp(min=radius)
+        margin = (radius / held * (distance / held).square())[:, None] * cameras.focal[index]
         inside = ((pixels > -margin) & (pixels < size + margin)).all(-1) & (ahead > 0)
-        seen[left] = inside | (distance < _OUTLINE_MARGIN * radius)
+        seen[left] = inside | (distance < _CLOSE * radius)
     return seen
