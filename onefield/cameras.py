@@ -176,10 +176,15 @@ class Cameras:
             polynomial, where it would fold them back into the picture, keep their undistorted position.
         """
         batch = torch.broadcast_shapes(camera_indices.shape, points.shape[:-1])
-        index = camera_indices.expand(batch).reshape(-1).to(self.focal.device)
         flat = points.expand(*batch, 3).reshape(-1, 3).to(self.focal)
-        pose = self.camera_to_world[index]
-        local = torch.einsum("nji,nj->ni", pose[:, :, :3], flat - pose[:, :, 3])
+        if camera_indices.numel() == 1:
+            # One view for all points: its numbers broadcast, nothing is gathered a point.
+            index = camera_indices.reshape(1).to(self.focal.device)
+            local = (flat - self.camera_to_world[index, :, 3]) @ self.camera_to_world[index[0], :, :3]
+        else:
+            index = camera_indices.expand(batch).reshape(-1).to(self.focal.device)
+            pose = self.camera_to_world.index_select(0, index)
+            local = torch.einsum("nji,nj->ni", pose[:, :, :3], flat - pose[:, :, 3])
         depth = local[:, 2]
         image = self._image_positions(index, local)
         pixels = image * self.focal[index] + self.center[index]
