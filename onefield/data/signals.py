@@ -84,6 +84,14 @@ class Signal:
         return self.values.shape[-1]
 
     @property
+    def description(self) -> str:
+        """What it is, for people."""
+        size = " x ".join(str(side) for side in reversed(self.shape))
+        missing = self.values.reshape(-1, self.channels).shape[0] - len(self.known())
+        unknown = f", {missing} samples unknown" if missing else ""
+        return f"{self.kind} of {size} samples, {self.channels} channel{'s' * (self.channels > 1)}{unknown}"
+
+    @property
     def domain(self) -> Bounds:
         """The box of all cells, axes in the order of coordinates (x first)."""
         sides = self.shape[::-1]
@@ -138,6 +146,11 @@ class Shape:
             raise DataError("All vertices of the mesh coincide, so there is no surface.")
         center, half = (low + high) / 2, side * (0.5 + _SHAPE_MARGIN)
         return Shape(mesh, tree, Bounds(tuple((center - half).tolist()), tuple((center + half).tolist())))
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return f"shape of {len(self.mesh.vertices)} vertices and {len(self.mesh.faces)} faces"
 
     @property
     def scale(self) -> float:

@@ -1,0 +1,335 @@
+"""Fitting a field to a signal in one call."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.data.signals import Shape, Signal, load_signal, signal_of
+from onefield.errors import DataError, DivergedError, UsageError
+from onefield.fields.field import Field
+from onefield.files import write_atomically
+from onefield.training.metrics import intersection_over_union, psnr, ssim
+from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.recipes import Recipe, Target, build_field, recipe_for, target_of
+from onefield.types import Bounds, Mesh
+
+# Points asked of a field at once where no gradient is needed.
+_CHUNK = 2**17
+# So many steps in a row without a finite loss and gradient mean that rates are too high for the signal.
+_MOST_BROKEN_STEPS = 10
+_REPORTS = 20
+# Distances below this part of the domain's side weigh alike in the relative loss of shapes.
+_NEAR = 0.005
+# Samples of a shape: a pool with exact distances, of which each step draws a batch.
+_POOL = 2**19
+_HELD_OUT = 2**18
+_WARMUP_STEPS = 20
+_VERSION = 1
+_METADATA_KEY = "onefield_fit"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A field that was fitted to a signal.
+
+    Attributes:
+        field: answers ``value`` (signals) or ``distance`` (shapes) at any coordinates of ``target.domain``.
+        target: what it answers.
+        kind: of the signal.
+        shape: samples along the axes of the signal's array; empty for shapes.
+        metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
+            mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
+            the domain's side), ``steps``, ``seconds``, ``parameters``.
+        recipe: how it was built; None for a field that the caller made.
+    """
+
+    field: Field
+    target: Target
+    kind: str
+    shape: tuple[int, ...]
+    metrics: dict[str, float]
+    recipe: Recipe | None
+
+    @torch.no_grad()
+    def __call__(self, points: Float[Tensor, "*b d"]) -> Tensor:
+        """Values ``*b c`` or distances ``*b`` at coordinates of the signal's domain, x first."""
+        flat = points.reshape(-1, points.shape[-1])
+        name = self.target.quantity
+        parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
+        answer = torch.cat(parts)
+        return answer.reshape(*points.shape[:-1], *answer.shape[1:])
+
+    def reconstruction(self, resolution: int = 256) -> Tensor | Mesh:
+        """The signal again: values on its grid, ``*axes c``; for a shape the surface as a mesh.
+
+        Args:
+            resolution: of the mesh, cells along the domain's side.
+        """
+        if self.kind == "shape":
+            from onefield.meshing.marching_cubes import extract_mesh
+
+            return extract_mesh(self.field, resolution=resolution)
+        grid = Signal(self.kind, torch.zeros(*self.shape, 1), 1.0)
+        values = [self(grid.points(part)) for part in torch.arange(math.prod(self.shape)).split(_CHUNK)]
+        return torch.cat(values).reshape(*self.shape, -1)
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file: the parameters, and as metadata all that `load_fitted` needs to build the field.
+
+        Raises:
+            UsageError: the field is the caller's own, which no recipe can build again.
+            ResourceError: the file can't be written.
+        """
+        from safetensors.torch import save
+
+        if self.recipe is None:
+            raise UsageError(
+                f"A fit of a field of one's own ({type(self.field).__name__}) can't be saved with a recipe; save its "
+                "state_dict with safetensors."
+            )
+        facts = {
+            "version": _VERSION,
+            "recipe": asdict(self.recipe),
+            "target": asdict(self.target),
+            "kind": self.kind,
+            "shape": self.shape,
+            "metrics": self.metrics,
+        }
+        tensors = {name: tensor.contiguous() for name, tensor in self.field.state_dict().items()}
+        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+
+
+def load_fitted(path: str | Path) -> Fitted:
+    """Opens what `Fitted.save` wrote.
+
+    Raises:
+        DataError: missing, damaged, or not a saved fit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
+        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
+            raise DataError(f"{path} holds no fit of version {_VERSION}; save it again with this version of Onefield.")
+        recipe = Recipe(**facts["recipe"])
+        described = facts["target"]
+        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
+        target = Target(**{**described, "domain": domain})
+        field = build_field(recipe.field, recipe.options, target)
+        field.load_state_dict(tensors)
+        return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is no saved fit that can be read ({reason}).") from error
+
+
+def fit(
+    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Mesh,
+    field: str | Field = "auto",
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    observe: Callable[[str], None] | None = None,
+) -> Fitted:
+    """Fits a field to an image, sound, video, volume or shape.
+
+    Args:
+        signal: a file, an array, or what `load_signal` gives.
+        field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...) or a field of the caller's own on the
+            signal's domain, which is trained in place.
+        steps: how many; None takes the recipe's.
+        seconds: limit of training time instead, counted from the end of the first step (which may compile kernels);
+            the learning rate falls as the time runs out.
+        seed: of all random numbers. Equal seeds and steps give equal fields on one machine.
+        observe: is told, some twenty times, how far the fit is.
+
+    Raises:
+        UsageError: an unknown representation, or a budget that is not positive.
+        DataError: a signal without samples or with infinite values, or a file that can't be read.
+        DivergedError: loss or gradients were not finite ten times in a row.
+    """
+    for name, budget in (("steps", steps), ("seconds", seconds)):
+        if budget is not None and not (math.isfinite(budget) and budget > 0):
+            raise UsageError(f"fit needs a positive number of {name}, got {budget}.")
+    loaded = _loaded(signal)
+    generator = torch.Generator().manual_seed(seed)
+    target = target_of(loaded)
+    recipe = recipe_for(field if isinstance(field, str) else "siren", loaded)
+    if isinstance(field, str):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            trained: Field = build_field(recipe.field, recipe.options, target)
+    else:
+        trained = _checked(field, target)
+    source = _ShapeSource(loaded, generator) if isinstance(loaded, Shape) else _SampleSource(loaded, target, generator)
+    started = time.perf_counter()
+    done = _train(trained, source, recipe, steps, seconds, observe)
+    elapsed = time.perf_counter() - started
+    kept = recipe if isinstance(field, str) else None
+    axes = () if isinstance(loaded, Shape) else loaded.shape
+    fitted = Fitted(trained, target, loaded.kind, axes, {}, kept)
+    parameters = sum(p.numel() for p in trained.parameters())
+    facts = {"steps": float(done), "seconds": elapsed, "parameters": float(parameters)}
+    return replace(fitted, metrics=_score(fitted, loaded, generator) | facts)
+
+
+def _loaded(signal: str | Path | np.ndarray | Tensor | Signal | Shape | Mesh) -> Signal | Shape:
+    if isinstance(signal, Signal | Shape):
+        return signal
+    if isinstance(signal, Mesh):
+        return Shape.of(signal)
+    return load_signal(signal) if isinstance(signal, str | Path) else signal_of(signal)
+
+
+def _checked(field: Field, target: Target) -> Field:
+    if target.quantity not in field.provides or field.domain.dimension != target.domain.dimension:
+        raise UsageError(
+            f"The signal needs a field of '{target.quantity}' on {target.domain.dimension} axes, but "
+            f"{type(field).__name__} provides {', '.join(sorted(field.provides))} on {field.domain.dimension}."
+        )
+    return field
+
+
+class _SampleSource:
+    """Batches of a signal's known samples: each sample once an epoch, neighbours in memory kept together."""
+
+    def __init__(self, signal: Signal, target: Target, generator: torch.Generator) -> None:
+        self._signal = signal
+        self._known = signal.known()
+        self._scale = target.scale
+        self._generator = generator
+        self._order = torch.empty(0, dtype=torch.long)
+
+    def loss(self, field: Field, batch: int) -> Tensor:
+        count = min(batch, len(self._known))
+        if len(self._order) < count:
+            self._order = torch.randperm(len(self._known), generator=self._generator)
+        # sorted indices walk through tables of features in order
+        picked = self._known[self._order[:count].sort().values]
+        self._order = self._order[count:]
+        answer = field.query(self._signal.points(picked), want=("value",)).value
+        return ((answer - self._signal.at(picked)) / self._scale).square().mean()
+
+
+class _ShapeSource:
+    """Batches of a shape's distances: half near the surface, in two widths, the rest everywhere."""
+
+    def __init__(self, shape: Shape, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._side = shape.scale
+        self._points = shape_samples(shape, _POOL, generator)
+        self._distances = shape.distance(self._points)
+
+    def loss(self, field: Field, batch: int) -> Tensor:
+        picked = torch.randint(len(self._points), (batch,), generator=self._generator)
+        answer = field.query(self._points[picked], want=("distance",)).distance
+        truth = self._distances[picked]
+        # relative, so that the surface counts most (the loss of instant-ngp's shapes)
+        return ((answer - truth).abs() / (truth.abs() + _NEAR * self._side)).mean()
+
+
+def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float[Tensor, "n 3"]:
+    """Points by which a shape is learned: a quarter anywhere in its domain, the others about the surface at standard
+    deviations of 0.2 and 2 percent of the domain's side."""
+    uniform = shape.domain.from_unit(torch.rand(count // 4, 3, generator=generator))
+    near = shape.surface_points(count - len(uniform), generator)
+    width = torch.full((len(near), 1), 0.002 * shape.scale)
+    width[: len(near) // 3] = 0.02 * shape.scale
+    near = near + width * torch.randn(near.shape, generator=generator)
+    return torch.cat([uniform, near])
+
+
+def _train(
+    field: Field,
+    source: _SampleSource | _ShapeSource,
+    recipe: Recipe,
+    steps: int | None,
+    seconds: float | None,
+    observe: Callable[[str], None] | None,
+) -> int:
+    """Steps that were taken."""
+    optimizer = _optimizer(field, recipe)
+    last = recipe.steps if steps is None else steps
+    started = time.perf_counter()
+    broken = step = 0
+    reported = 0.0
+    while True:
+        share = step / last if seconds is None else (time.perf_counter() - started) / seconds
+        if share >= 1 and step > 0:
+            return step
+        optimizer.zero_gradients()
+        loss = source.loss(field, recipe.batch)
+        loss.backward()
+        if _finite(loss, optimizer):
+            warm = min(1.0, (step + 1) / _WARMUP_STEPS)
+            fall = recipe.final_rate + (1 - recipe.final_rate) * (1 + math.cos(math.pi * min(share, 1))) / 2
+            optimizer.step(warm * fall)
+            broken = 0
+        else:
+            broken += 1
+            if broken >= _MOST_BROKEN_STEPS:
+                raise DivergedError(
+                    f"The fit lost all finite values at step {step}; use another field than '{recipe.field}'."
+                )
+        step += 1
+        if step == 1:
+            started = time.perf_counter()
+        if observe is not None and share >= reported:
+            reported += 1 / _REPORTS
+            observe(f"{min(share, 1):4.0%}  step {step}  loss {loss.item():.3g}")
+
+
+def _finite(loss: Tensor, optimizer: Adam) -> bool:
+    gradients = [p.grad for p in optimizer.parameters.values() if p.grad is not None]
+    # a sum is finite only if no summand is NaN or infinite; large but finite ones don't occur near float32's limit
+    return bool(torch.isfinite(loss.detach() + sum(g.sum() for g in gradients)))
+
+
+def _optimizer(field: Field, recipe: Recipe) -> Adam:
+    names = {id(parameter): name for name, parameter in field.named_parameters()}
+    rates = {"encoding": GroupRate(recipe.encoding_rate, skip_zeros=True)}
+    groups = {names[id(p)]: group for group, members in field.parameter_groups().items() for p in members}
+    for group in set(groups.values()) - {"encoding"}:
+        rates[group] = GroupRate(recipe.network_rate)
+    parameters = {name: p for name, p in field.named_parameters() if name in groups}
+    return Adam(parameters, groups, rates)
+
+
+@torch.no_grad()
+def _score(fitted: Fitted, signal: Signal | Shape, generator: torch.Generator) -> dict[str, float]:
+    if isinstance(signal, Shape):
+        return _score_shape(fitted, signal, generator)
+    known = signal.known()
+    answer = fitted.reconstruction()
+    flat = answer.reshape(-1, signal.channels)[known]
+    metrics = {"psnr": psnr(flat, signal.at(known), signal.value_range)}
+    if len(known) < math.prod(signal.shape):
+        metrics["unknown_samples"] = float(math.prod(signal.shape) - len(known))
+    elif signal.kind == "image" and min(signal.shape) >= 11:
+        metrics["ssim"] = ssim(answer, signal.values, signal.value_range)
+    return metrics
+
+
+def _score_shape(fitted: Fitted, shape: Shape, generator: torch.Generator) -> dict[str, float]:
+    corners = shape.mesh.vertices[shape.mesh.faces.long()].reshape(-1, 3)
+    low, high = corners.amin(0), corners.amax(0)
+    uniform = low + (high - low) * torch.rand(_HELD_OUT, 3, generator=generator)
+    agreement = intersection_over_union(fitted(uniform) <= 0, shape.contains(uniform))
+    near = shape_samples(shape, _HELD_OUT // 4, generator)[_HELD_OUT // 16 :]
+    error = (fitted(near) - shape.distance(near)).abs().mean().item() / shape.scale
+    return {"iou": agreement, "distance_error": error}

@@ -1,0 +1,87 @@
+"""Writing a fit for people to look at, listen to, and open again."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onefield.data.signals import Shape, Signal
+from onefield.files import make_folder, write_atomically
+from onefield.training.fit import Fitted
+from onefield.types import Mesh
+
+_DEFAULT_RATE = 44100
+_SIXTEEN_BIT = 32767
+
+
+def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | None = None) -> list[Path]:
+    """Writes ``field.safetensors`` (if a recipe built the field) and the reconstruction in the signal's own kind.
+
+    Images become PNG, sounds WAV, videos a folder of PNG frames, volumes ``.npy``, shapes PLY.
+
+    Args:
+        fitted: what `fit` answered.
+        folder: made if missing.
+        signal: the truth; gives range and rate, and for images and videos a picture of the absolute difference, with
+            ten times the contrast.
+
+    Returns:
+        The files written.
+    """
+    place = make_folder(folder)
+    written = []
+    if fitted.recipe is not None:
+        fitted.save(place / "field.safetensors")
+        written.append(place / "field.safetensors")
+    answer = fitted.reconstruction()
+    if isinstance(answer, Mesh):
+        from onefield.export.formats import export_mesh
+
+        export_mesh(answer, place / "reconstruction.ply")
+        return [*written, place / "reconstruction.ply"]
+    truth = signal.values if isinstance(signal, Signal) else None
+    if fitted.kind == "audio":
+        rate = signal.rate if isinstance(signal, Signal) and signal.rate else _DEFAULT_RATE
+        return [*written, _write_sound(place / "reconstruction.wav", answer, int(rate))]
+    if fitted.kind == "volume" or answer.shape[-1] > 4:
+        buffer = io.BytesIO()
+        np.save(buffer, answer.numpy(), allow_pickle=False)
+        write_atomically(place / "reconstruction.npy", buffer.getvalue())
+        return [*written, place / "reconstruction.npy"]
+    low, high = fitted.target.offset - fitted.target.scale, fitted.target.offset + fitted.target.scale
+    if isinstance(signal, Signal) and signal.value_range == 1 and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    written += _write_pictures(place, "reconstruction", (answer - low) / (high - low), fitted.kind)
+    if truth is not None:
+        difference = 10 * torch.nan_to_num(answer - truth).abs() / (high - low)
+        difference[..., 3:] = 1.0
+        written += _write_pictures(place, "difference", difference, fitted.kind)
+    return written
+
+
+def _write_pictures(place: Path, name: str, values: Tensor, kind: str) -> list[Path]:
+    """``values`` in [0, 1], one image or, for videos, one a frame."""
+    import imageio.v3 as imageio
+
+    levels = (values.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    levels = levels[..., 0] if levels.shape[-1] == 1 else levels
+    frames = [(place / f"{name}.png", levels)]
+    if kind == "video":
+        folder = make_folder(place / name)
+        frames = [(folder / f"{index:04d}.png", frame) for index, frame in enumerate(levels)]
+    for path, frame in frames:
+        write_atomically(path, imageio.imwrite("<bytes>", frame, extension=".png"))
+    return [path for path, _ in frames]
+
+
+def _write_sound(path: Path, values: Tensor, rate: int) -> Path:
+    from scipy.io import wavfile
+
+    buffer = io.BytesIO()
+    wavfile.write(buffer, rate, (values.clamp(-1, 1) * _SIXTEEN_BIT).round().to(torch.int16).numpy())
+    write_atomically(path, buffer.getvalue())
+    return path

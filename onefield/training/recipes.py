@@ -1,0 +1,213 @@
+"""How each representation fits each kind of signal: its sizes, rates and batches, as measured on two cores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from onefield.data.signals import Shape, Signal
+from onefield.errors import DataError, UsageError, nearest_name
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings.dense_grid import DenseGridEncoding
+from onefield.fields.encodings.fourier import GaussianFourierEncoding
+from onefield.fields.encodings.hash_grid import HashGridEncoding
+from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.heads.distance import DistanceHead
+from onefield.fields.heads.head import Head
+from onefield.fields.heads.value import ValueHead
+from onefield.fields.networks.mlp import Mlp
+from onefield.fields.networks.siren import Siren
+from onefield.types import Bounds
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build and train a field for one signal.
+
+    Attributes:
+        field: name of the representation.
+        options: of its builder; plain numbers, so that a saved fit can be built again.
+        encoding_rate, network_rate: peak learning rates.
+        final_rate: factor on the rates that they fall to, by half a cosine.
+        batch: points a step.
+        steps: of a run without a limit of time.
+    """
+
+    field: str
+    options: dict[str, float]
+    encoding_rate: float
+    network_rate: float
+    final_rate: float
+    batch: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the field of a fit answers.
+
+    Attributes:
+        quantity: ``"value"`` or ``"distance"``.
+        domain: of the signal.
+        channels: of the value.
+        offset, scale: of the value or distance, so that the network works near [-1, 1].
+    """
+
+    quantity: str
+    domain: Bounds
+    channels: int
+    offset: float
+    scale: float
+
+    def head(self) -> Head:
+        """The head that answers the quantity in the signal's unit."""
+        if self.quantity == "value":
+            return ValueHead(self.offset, self.scale)
+        # a quarter of the domain's side: inside the shape's box, whatever the shape
+        return DistanceHead(self.domain.extent[0] / 4, self.domain.center, self.scale)
+
+
+def target_of(signal: Signal | Shape) -> Target:
+    """Quantity, domain and range of a signal."""
+    if isinstance(signal, Shape):
+        return Target("distance", signal.domain, 1, 0.0, signal.scale / 2)
+    known = signal.at(signal.known())
+    low, high = known.min().item(), known.max().item()
+    # a constant signal has no range; its offset says it all
+    return Target("value", signal.domain, signal.channels, (low + high) / 2, (high - low) / 2 or 1.0)
+
+
+def _hash_field(target: Target, options: dict[str, float]) -> ComposedField:
+    encoding = HashGridEncoding(
+        target.domain.dimension,
+        levels=int(options["levels"]),
+        features=int(options["features"]),
+        log2_table_size=int(options["log2_table_size"]),
+        base_resolution=int(options["base_resolution"]),
+        finest_resolution=int(options["finest_resolution"]),
+    )
+    network = Mlp(encoding.output_dimension, target.channels, int(options["width"]), int(options["hidden_layers"]))
+    return ComposedField(target.domain, encoding, network, [target.head()])
+
+
+def _siren_field(target: Target, options: dict[str, float]) -> ComposedField:
+    dimension = target.domain.dimension
+    network = Siren(
+        dimension,
+        target.channels,
+        int(options["width"]),
+        int(options["hidden_layers"]),
+        options["w0"],
+        options["first_w0"],
+        options["output_gain"],
+    )
+    return ComposedField(target.domain, IdentityEncoding(dimension), network, [target.head()])
+
+
+def _dense_field(target: Target, options: dict[str, float]) -> ComposedField:
+    longest = max(target.domain.extent)
+    resolution = tuple(max(2, round(options["vertices"] * side / longest)) for side in target.domain.extent)
+    encoding = DenseGridEncoding(
+        target.domain.dimension, resolution, target.channels, "cubic", initial_amplitude=options["initial_amplitude"]
+    )
+    return ComposedField(target.domain, encoding, None, [target.head()])
+
+
+def _fourier_field(target: Target, options: dict[str, float]) -> ComposedField:
+    encoding = GaussianFourierEncoding(
+        target.domain.dimension, int(options["features"]), options["frequency"], int(options["seed"])
+    )
+    network = Mlp(encoding.output_dimension, target.channels, int(options["width"]), int(options["hidden_layers"]))
+    return ComposedField(target.domain, encoding, network, [target.head()])
+
+
+def _hash_recipe(signal: Signal | Shape) -> Recipe:
+    options = {"levels": 16, "features": 2, "width": 64, "hidden_layers": 2, "base_resolution": 16}
+    if isinstance(signal, Shape):
+        options |= {"log2_table_size": 17, "finest_resolution": 1024}
+        return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1500)
+    longest, numbers = max(signal.shape), signal.values.numel()
+    base = max(1, min(16, longest // 2))
+    finest = max(base, longest)
+    # a level has an eighth of the signal's numbers, or fewer; all levels together about as many as the signal
+    table = max(4, min(19, math.ceil(math.log2(numbers)) - 4))
+    options |= {"log2_table_size": table, "base_resolution": base, "finest_resolution": finest}
+    if signal.kind == "audio":
+        options |= {"width": 32, "hidden_layers": 1}
+    return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1500)
+
+
+def _siren_recipe(signal: Signal | Shape) -> Recipe:
+    options = {"width": 256, "hidden_layers": 3, "w0": 30.0, "first_w0": 30.0, "output_gain": 1.0}
+    if isinstance(signal, Shape):
+        return Recipe("siren", options | {"output_gain": 0.1}, 5e-4, 5e-4, 0.05, 2**13, 1500)
+    if signal.kind == "audio":
+        # the first layer should reach the band of the sound: so many periods fit into its length
+        options |= {"first_w0": max(30.0, 0.01 * signal.shape[0]), "width": 128}
+    return Recipe("siren", options, 1e-3, 1e-3, 0.05, 2**14, 1500)
+
+
+def _dense_recipe(signal: Signal | Shape) -> Recipe:
+    if isinstance(signal, Shape):
+        # as many vertices as the samples of a shape can determine
+        return Recipe("dense", {"vertices": 64, "initial_amplitude": 1e-4}, 1e-2, 1e-2, 0.01, 2**15, 1000)
+    options = {"vertices": max(signal.shape) + 1, "initial_amplitude": 1e-4}
+    return Recipe("dense", options, 0.1, 0.1, 0.01, 2**16, 300)
+
+
+def _fourier_recipe(signal: Signal | Shape) -> Recipe:
+    options = {"features": 256, "frequency": 10.0, "seed": 0, "width": 128, "hidden_layers": 3}
+    if isinstance(signal, Shape):
+        return Recipe("fourier", options | {"frequency": 3.0}, 1e-3, 1e-3, 0.03, 2**14, 1500)
+    if signal.kind == "audio":
+        options |= {"frequency": max(10.0, signal.shape[0] / 100)}
+    return Recipe("fourier", options, 2e-3, 2e-3, 0.03, 2**14, 1500)
+
+
+_BUILDERS: dict[str, Callable[[Target, dict[str, float]], ComposedField]] = {
+    "dense": _dense_field,
+    "fourier": _fourier_field,
+    "hash": _hash_field,
+    "siren": _siren_field,
+}
+_RECIPES: dict[str, Callable[[Signal | Shape], Recipe]] = {
+    "dense": _dense_recipe,
+    "fourier": _fourier_recipe,
+    "hash": _hash_recipe,
+    "siren": _siren_recipe,
+}
+FIELD_NAMES = tuple(_BUILDERS)
+_AUTOMATIC = "hash"
+
+
+def recipe_for(name: str, signal: Signal | Shape) -> Recipe:
+    """The recipe of a representation for a signal.
+
+    Args:
+        name: one of `FIELD_NAMES`, or ``"auto"``: the one that was measured to do best for the kind of signal.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    chosen = _AUTOMATIC if name == "auto" else name
+    if chosen not in _RECIPES:
+        raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *FIELD_NAMES))}.")
+    recipe = _RECIPES[chosen](signal)
+    if isinstance(signal, Signal):
+        return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape)))
+    return recipe
+
+
+def build_field(name: str, options: dict[str, float], target: Target) -> ComposedField:
+    """An untrained field.
+
+    Raises:
+        DataError: an unknown name or a missing option, as in a file from elsewhere.
+    """
+    if name not in _BUILDERS:
+        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, FIELD_NAMES)}.")
+    try:
+        return _BUILDERS[name](target, options)
+    except KeyError as error:
+        raise DataError(f"A fit with the field '{name}' lacks the option {error}.") from error

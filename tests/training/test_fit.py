@@ -1,0 +1,154 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from safetensors import safe_open
+
+from onefield.data.signals import signal_of
+from onefield.errors import DataError, DivergedError, UsageError
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.heads import ValueHead
+from onefield.fields.networks import Siren
+from onefield.training.fit import fit, load_fitted
+from onefield.training.fit_files import write_fit
+from onefield.training.recipes import FIELD_NAMES
+from onefield.types import Bounds, Mesh
+
+
+def picture() -> np.ndarray:
+    """20 x 32 pixels, 3 channels, without any symmetry."""
+    y, x = np.mgrid[0:20, 0:32].astype(np.float32)
+    red = 0.5 + 0.4 * np.sin(x / 5) * np.cos(y / 3)
+    return np.stack([red, x / 40 + y / 100, (y > 12) * 0.7], -1)
+
+
+@pytest.mark.parametrize("name", [*FIELD_NAMES, "auto"])
+def test_every_representation_fits_a_small_image_the_right_way_round(name):
+    fitted = fit(signal_of(picture(), "image"), name, steps=150)
+    assert fitted.metrics["psnr"] > 28
+    answer = fitted.reconstruction()
+    assert answer.shape == (20, 32, 3)
+    # the pixel of row 3, column 28
+    alone = fitted(torch.tensor([28.5 / 32, 3.5 / 32]))
+    torch.testing.assert_close(alone, answer[3, 28], atol=1e-4, rtol=1e-3)
+    assert (answer - torch.tensor(picture())).abs().mean() < 0.04
+
+
+def test_sound_and_volume():
+    t = np.arange(2000) / 2000
+    sound = fit(signal_of(0.5 * np.sin(2 * np.pi * 20 * t).astype(np.float32)), steps=120)
+    assert sound.kind == "audio"
+    assert sound.metrics["psnr"] > 35
+    z, y, x = np.mgrid[0:6, 0:8, 0:10]
+    volume = fit(signal_of((x + 2.0 * y - z * z).astype(np.float32), "volume"), steps=120)
+    assert volume.metrics["psnr"] > 28
+    assert volume.reconstruction().shape == (6, 8, 10, 1)
+
+
+def test_a_box_as_signed_distance_in_its_own_frame():
+    box = trimesh.creation.box((4.0, 3.0, 2.0))
+    box.apply_translation((10.0, 0.0, -5.0))
+    mesh = Mesh(torch.tensor(box.vertices, dtype=torch.float32), torch.tensor(box.faces))
+    fitted = fit(mesh, steps=120)
+    assert fitted.metrics["iou"] > 0.93
+    assert fitted(torch.tensor([10.0, 0.0, -5.0])).item() == pytest.approx(-1.0, abs=0.15)
+
+
+def test_same_seed_same_field_other_seed_another():
+    signal = signal_of(picture(), "image")
+    first, again, other = (fit(signal, "hash", steps=20, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.reconstruction(), again.reconstruction())
+    assert not torch.equal(first.reconstruction(), other.reconstruction())
+
+
+@pytest.mark.parametrize("name", FIELD_NAMES)
+def test_a_saved_fit_opens_to_the_same_answers(name, tmp_path):
+    fitted = fit(signal_of(picture(), "image"), name, steps=5)
+    fitted.save(tmp_path / "a.safetensors")
+    opened = load_fitted(tmp_path / "a.safetensors")
+    points = torch.rand(50, 2)
+    assert torch.equal(opened(points), fitted(points))
+    assert (opened.kind, opened.shape, opened.metrics) == (fitted.kind, fitted.shape, fitted.metrics)
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["onefield_fit"])["recipe"]["field"] == name
+
+
+def test_files_that_are_no_fit_are_named(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        load_fitted(tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=r"bad\.safetensors"):
+        load_fitted(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("array", [np.full((5, 7), 0.3), np.array([[0.8]])])
+def test_constant_and_one_pixel_signals_have_a_defined_result(array):
+    fitted = fit(signal_of(array, "image"), steps=60)
+    assert math.isfinite(fitted.metrics["psnr"]) or fitted.metrics["psnr"] == math.inf
+    torch.testing.assert_close(fitted.reconstruction()[..., 0], torch.tensor(array).float(), atol=0.02, rtol=0)
+
+
+def test_unknown_samples_are_filled_in_and_counted():
+    array = picture()[..., :1]
+    array[5:7, 5:9] = np.nan
+    fitted = fit(signal_of(array, "image"), steps=80)
+    assert fitted.metrics["unknown_samples"] == 8
+    assert torch.isfinite(fitted.reconstruction()).all()
+    assert "ssim" not in fitted.metrics
+
+
+def own_field(w0: float = 30.0) -> ComposedField:
+    domain = Bounds((0.0, 0.0), (1.0, 20 / 32))
+    torch.manual_seed(0)
+    return ComposedField(domain, IdentityEncoding(2), Siren(2, 3, 32, 1, w0=w0), [ValueHead(0.5, 0.5)])
+
+
+def test_a_field_of_ones_own_is_trained_in_place():
+    field = own_field()
+    fitted = fit(signal_of(picture(), "image"), field, steps=100)
+    assert fitted.field is field
+    assert fitted.metrics["psnr"] > 20
+    with pytest.raises(UsageError, match="can't be saved"):
+        fitted.save("never.safetensors")
+    with pytest.raises(UsageError, match="needs a field of 'value' on 1"):
+        fit(signal_of(np.zeros(9)), field)
+
+
+def test_a_field_without_finite_values_ends_in_a_sentence():
+    field = own_field()
+    torch.nn.init.constant_(field.network.weights[0], math.nan)
+    with pytest.raises(DivergedError, match="lost all finite values"):
+        fit(signal_of(picture(), "image"), field, steps=50)
+
+
+def test_budgets_and_talk():
+    lines = []
+    fitted = fit(signal_of(picture(), "image"), "siren", seconds=0.3, observe=lines.append)
+    assert fitted.metrics["steps"] >= 1
+    assert lines
+    assert "loss" in lines[-1]
+    for wrong in ({"steps": 0}, {"seconds": -1.0}):
+        with pytest.raises(UsageError, match="positive number"):
+            fit(signal_of(picture(), "image"), **wrong)
+    with pytest.raises(UsageError, match="did you mean 'siren'"):
+        fit(signal_of(picture(), "image"), "sirens")
+
+
+def test_files_for_people(tmp_path):
+    signal = signal_of((picture() * 255).astype(np.uint8), "image")
+    written = write_fit(fit(signal, "dense", steps=100), tmp_path / "fit", signal)
+    assert [path.name for path in written] == ["field.safetensors", "reconstruction.png", "difference.png"]
+    import imageio.v3 as imageio
+
+    again = imageio.imread(tmp_path / "fit/reconstruction.png")
+    assert np.abs(again.astype(int) - signal.values.numpy() * 255).mean() < 5
+    sound = signal_of(np.sin(np.arange(300) / 10).astype(np.float32) * 0.5)
+    assert write_fit(fit(sound, "siren", steps=3), tmp_path / "sound")[-1].name == "reconstruction.wav"
+    clip = signal_of(np.zeros((2, 4, 5, 3), np.uint8), "video")
+    assert len(write_fit(fit(clip, "siren", steps=2), tmp_path / "clip")) == 3
+    block = signal_of(np.zeros((4, 5, 6)), "volume")
+    assert write_fit(fit(block, "siren", steps=2), tmp_path / "block")[-1].name == "reconstruction.npy"
