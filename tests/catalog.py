@@ -1,0 +1,102 @@
+"""Every encoding, field, sampler and format, built small: one line here lights up all tests of its kind.
+
+`tests/contracts/test_catalog.py` runs each entry through what its interface promises, and fails for a class of
+Onefield's that has no entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from onefield.fields.analytic import BoxField, MixtureField, SphereField, TorusField
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings.dense_grid import DenseGridEncoding
+from onefield.fields.encodings.encoding import Encoding
+from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
+from onefield.fields.encodings.hash_grid import HashGridEncoding
+from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
+from onefield.fields.field import Field
+from onefield.fields.heads.color import ColorHead, PlainColor
+from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
+from onefield.fields.heads.distance import DistanceHead
+from onefield.fields.heads.head import Head
+from onefield.fields.heads.value import ValueHead
+from onefield.fields.networks.mlp import Mlp
+from onefield.fields.networks.network import Network
+from onefield.fields.networks.siren import Siren
+from onefield.fields.wrappers import ContractedField, Cropped, DistanceAsDensity, Frozen, Transformed
+from onefield.renderers.sampling.occupancy import OccupancySampler
+from onefield.renderers.sampling.proposal import ProposalSampler
+from onefield.renderers.sampling.sampler import Sampler
+from onefield.renderers.sampling.uniform import UniformSampler
+from onefield.types import Bounds
+
+ENCODINGS: dict[str, Callable[[], Encoding]] = {
+    "identity": lambda: IdentityEncoding(3),
+    "fourier": lambda: FourierEncoding(3, frequencies=3),
+    "gaussian fourier": lambda: GaussianFourierEncoding(3, features=8, scale=2.0),
+    "spherical harmonics": lambda: SphericalHarmonicsEncoding(degree=3),
+    "dense grid": lambda: DenseGridEncoding(3, resolution=5, features=2, initial_amplitude=0.5),
+    "hash grid": lambda: HashGridEncoding(
+        3, levels=3, features=2, log2_table_size=8, base_resolution=4, finest_resolution=16
+    ),
+}
+
+NETWORKS: dict[str, Callable[[int, int], Network]] = {
+    "mlp": lambda inputs, outputs: Mlp(inputs, outputs, width=8),
+    "mlp, mixed precision": lambda inputs, outputs: Mlp(inputs, outputs, width=8, precision="mixed"),
+    "siren": lambda inputs, outputs: Siren(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
+}
+
+HEADS: dict[str, Callable[[], Head]] = {
+    "color": lambda: ColorHead(4, SphericalHarmonicsEncoding(degree=2), width=8, hidden_layers=1),
+    "plain color": PlainColor,
+    "exponential density": ExponentialDensity,
+    "softplus density": lambda: SoftplusDensity(0.5, 0.1),
+    "distance": DistanceHead,
+    "value": ValueHead,
+}
+
+
+def radiance_field(half_extent: float = 1.0) -> Field:
+    """Density and view-dependent colour."""
+    heads = [ExponentialDensity(), HEADS["color"]()]
+    return ComposedField(Bounds.cube(half_extent), FourierEncoding(3, frequencies=2), Mlp(15, 5, width=8), heads)
+
+
+def distance_field() -> Field:
+    """Signed distance and colour."""
+    return ComposedField(Bounds.cube(1.0), IdentityEncoding(3), Siren(3, 5, 8, 1, 3.0), [DistanceHead(), PlainColor()])
+
+
+FIELDS: dict[str, Callable[[], Field]] = {
+    "radiance": radiance_field,
+    "distance": distance_field,
+    "image": lambda: ComposedField(Bounds((0.0, 0.0), (3.0, 2.0)), IdentityEncoding(2), Mlp(2, 3, 8), [ValueHead()]),
+    "sphere": SphereField,
+    "box": BoxField,
+    "torus": TorusField,
+    "mixture": lambda: MixtureField([SphereField(), BoxField(center=(0.4, 0.0, 0.0))], smoothness=0.1),
+    "contracted": lambda: ContractedField(radiance_field(2.0)),
+    "distance as density": lambda: DistanceAsDensity(distance_field()),
+    "cropped": lambda: Cropped(radiance_field(), Bounds.cube(0.5)),
+    "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
+    "frozen": lambda: Frozen(radiance_field()),
+}
+
+SAMPLERS: dict[str, Callable[[], Sampler]] = {
+    "uniform": lambda: UniformSampler(16),
+    "occupancy": lambda: OccupancySampler(Bounds.cube(1.0), resolution=16),
+    "proposal": lambda: ProposalSampler([SphereField()], counts=(12,), final=8),
+}
+
+INTERFACES: dict[type[torch.nn.Module], dict[str, Callable]] = {
+    Encoding: ENCODINGS,
+    Network: NETWORKS,
+    Head: HEADS,
+    Field: FIELDS,
+    Sampler: SAMPLERS,
+}
