@@ -1,9 +1,9 @@
 """Marching cubes: contract and PyTorch reference.
 
 Lorensen and Cline, "Marching cubes" (1987), with the ambiguous faces decided by Nielson and Hamann's asymptotic decider
-(1991). Any finite volume gives a manifold surface, closed but where it leaves the grid. A corner whose value equals the
-isovalue counts as outside, and crossings keep `CROSSING_MARGIN` from the corners, so that such corners give neither
-openings nor degenerate triangles.
+(1991); two loops within one cell are never joined by a tunnel. Any finite volume gives a manifold surface, closed but
+where it leaves the grid. A corner whose value equals the isovalue counts as outside, and crossings keep
+`CROSSING_MARGIN` from the corners, so that such corners give neither openings nor degenerate triangles.
 """
 
 from __future__ import annotations
