@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onefield.fields.composed import ComposedField
-from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonics
+from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonicsEncoding
 from onefield.fields.field import Field
 from onefield.fields.heads.color import ColorHead
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
@@ -70,7 +70,7 @@ class HashField:
         )
         color = ColorHead(
             self.geometry_features,
-            SphericalHarmonics(),
+            SphericalHarmonicsEncoding(),
             self.color_width,
             self.color_layers,
             precision=self.precision,
@@ -107,7 +107,11 @@ class FourierField:
             precision=self.precision,
         )
         color = ColorHead(
-            self.geometry_features, SphericalHarmonics(), self.color_width, self.color_layers, precision=self.precision
+            self.geometry_features,
+            SphericalHarmonicsEncoding(),
+            self.color_width,
+            self.color_layers,
+            precision=self.precision,
         )
         field = ComposedField(_region(bounded), encoding, network, [ExponentialDensity(), color])
         return _unbounded(field, bounded, extent)
@@ -141,7 +145,7 @@ class DenseField:
         encoding = DenseGridEncoding(3, self.resolution, 1 + self.features)
         voxel = region.extent[0] / (self.resolution - 1)
         color = ColorHead(
-            self.features, SphericalHarmonics(), self.color_width, self.color_layers, precision=self.precision
+            self.features, SphericalHarmonicsEncoding(), self.color_width, self.color_layers, precision=self.precision
         )
         field = ComposedField(region, encoding, None, [SoftplusDensity(self.initial_opacity, voxel), color])
         return _unbounded(field, bounded, extent)
@@ -181,11 +185,13 @@ class DistanceField:
             base_resolution=self.base_resolution,
             finest_resolution=self.finest_resolution,
         )
-        network = Mlp(
-            encoding.output_dimension, 1 + self.geometry_features, self.width, 1, precision=self.precision
-        )
+        network = Mlp(encoding.output_dimension, 1 + self.geometry_features, self.width, 1, precision=self.precision)
         color = ColorHead(
-            self.geometry_features, SphericalHarmonics(), self.color_width, self.color_layers, precision=self.precision
+            self.geometry_features,
+            SphericalHarmonicsEncoding(),
+            self.color_width,
+            self.color_layers,
+            precision=self.precision,
         )
         inner = ComposedField(Bounds.cube(1.0), encoding, network, [DistanceHead(self.sphere_radius), color])
         return DistanceAsDensity(inner, beta=self.beta)

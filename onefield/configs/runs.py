@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import yaml
 
 from onefield.configs.method import MethodConfig
 from onefield.configs.presets import preset
@@ -14,7 +15,7 @@ from onefield.configs.reading import changed, from_plain, to_plain
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
-from onefield.files import make_folder, write_atomically
+from onefield.files import make_folder
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.evaluation import Evaluation, evaluate
 from onefield.training.loop import Outcome, Progress, run_training
@@ -103,11 +104,8 @@ def start_run(config: RunConfig, output: Path | None = None) -> Run:
     """
     scene = config.load_scene()
     method = config.method.build(scene)
-    if output is None:
-        folder = RunFolder.create(DEFAULT_ROOT, scene.name, config.method.method)
-    else:
-        folder = RunFolder.create_at(output)
-    folder.write_config(to_plain(config))
+    folder = RunFolder.create(output or RunFolder.new_path(DEFAULT_ROOT, scene.name, config.method.method))
+    folder.write_config(yaml.safe_dump(to_plain(config), sort_keys=False))
     folder.write_scene(scene_facts(scene))
     return Run(config, scene, method, folder, 0)
 
@@ -129,15 +127,17 @@ def read_config(folder: RunFolder) -> RunConfig:
     Raises:
         DataError: the file can't be read, or was written by another version.
     """
-    plain = folder.read_config()
-    if plain.get("schema") != SCHEMA:
-        raise DataError(
-            f"{folder.config_file} has schema {plain.get('schema')}, but this version reads schema {SCHEMA}."
-        )
+    try:
+        plain = yaml.safe_load(folder.read_config())
+    except yaml.YAMLError as error:
+        raise DataError(f"{folder.config} is no valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        found = plain.get("schema") if isinstance(plain, dict) else None
+        raise DataError(f"{folder.config} has schema {found}, but this version reads schema {SCHEMA}.")
     try:
         return from_plain(RunConfig, plain)
     except UsageError as error:
-        raise DataError(f"{folder.config_file}: {error}") from error
+        raise DataError(f"{folder.config}: {error}") from error
 
 
 def open_run(path: str | Path, trained: bool = True) -> Run:
@@ -187,8 +187,7 @@ def score(opened: Run, split: str = "held-out", observe: Callable[[int, int], No
     pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
     make_folder(pictures)
     result = evaluate(opened.method, opened.scene, split, pictures, observe)
-    table = (json.dumps(result.as_json(), indent=1) + "\n").encode()
-    write_atomically(pictures / "scores.json", table)
+    opened.folder.write_evaluation(result.as_json(), split)
     return result
 
 

@@ -47,8 +47,8 @@ class Occupancy:
     """
 
     kind: ClassVar[str] = "occupancy"
-    resolution: int = 96
-    steps: int = 384
+    resolution: int = 64
+    steps: int = 200
     cone_angle: float = 0.004
 
     def build(self, bounded: bool, extent: float) -> Sampler:

@@ -14,7 +14,7 @@ from onefield.tools.signals import StopSignals
 SCENE_FOLDER = "scene"
 RUN_FOLDER = "run"
 VIEWS = 40
-SIZE = 160
+SIZE = 144
 
 
 def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = False) -> None:
@@ -26,8 +26,8 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
         json: print the result as JSON.
     """
     from onefield.data.demo_scene import write_demo_scene
-    from onefield.meshing.preview import preview_mesh
     from onefield.tools.output import seconds_of
+    from onefield.tools.pictures import write_mesh_picture
     from onefield.tools.surface import export_surface
 
     seconds = seconds_of(time)
@@ -46,10 +46,10 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     say("3/4  scoring held-out views")
     summary = score(opened).summary()
     say("4/4  extracting the mesh")
-    mesh_path = opened.folder.export / "mesh.glb"
+    mesh_path = opened.folder.exports / "mesh.glb"
     surface = export_surface(opened, mesh_path, resolution=192)
-    picture = opened.folder.export / "mesh.png"
-    preview_mesh(surface.normalised, opened.scene.cameras[opened.scene.test_indices[:1]], picture)
+    picture = opened.folder.exports / "mesh.png"
+    write_mesh_picture(picture, surface.normalised)
     show(
         {"run": str(opened.folder.path), "mesh": str(mesh_path), "step": outcome.step, **summary},
         json,

@@ -8,10 +8,11 @@ from typing import Annotated
 import tyro
 
 from onefield.configs.runs import open_run
-from onefield.errors import UsageError
-from onefield.export.formats import EXPORTERS, export_mesh
-from onefield.meshing.surface import extract_surface
+from onefield.errors import UsageError, nearest_name
+from onefield.export.formats import MESH_FORMATS
 from onefield.tools.output import say, show
+from onefield.tools.pictures import write_mesh_picture
+from onefield.tools.surface import SMALLEST_COMPONENT, export_surface
 
 
 def run_command(
@@ -21,42 +22,31 @@ def run_command(
     resolution: int = 256,
     isovalue: float | None = None,
     faces: int | None = None,
-    components: int | None = None,
+    smallest: float = SMALLEST_COMPONENT,
     json: bool = False,
 ) -> None:
     """Extracts a run's surface with colours and writes it in the dataset's coordinates and units.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or one above it for the newest.
         to: file to write, its suffix says the format (.glb, .ply, .obj, .stl); a bare name goes to RUN/export.
-        resolution: samples along an edge of the region.
+        resolution: cells along an edge of the region of interest.
         isovalue: of the surface; chosen from the field by default.
         faces: simplify to about so many triangles.
-        components: keep so many of the largest pieces; by default those with at least a hundredth of the largest.
+        smallest: drop pieces below this share of the largest one's area.
         json: print the result as JSON.
     """
-    if to.suffix.lower() not in EXPORTERS:
-        from onefield.errors import nearest_name
-
-        raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, tuple(EXPORTERS))}.")
+    if to.suffix.lower() not in MESH_FORMATS:
+        raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, tuple(MESH_FORMATS))}.")
     opened = open_run(run)
-    path = opened.folder.export / to if to.parent == Path(".") else to
-    say(f"step {opened.step} of {opened.folder.path}: extracting at {resolution} samples an edge")
-    surface = extract_surface(
-        opened.method.field,
-        opened.scene,
-        resolution=resolution,
-        isovalue=isovalue,
-        faces=faces,
-        components=components,
+    path = opened.folder.exports / to if to.parent == Path(".") else to
+    say(f"step {opened.step} of {opened.folder.path}: extracting with {resolution} cells along an edge")
+    surface = export_surface(
+        opened, path, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
     )
-    export_mesh(surface.mesh, path)
-    report = surface.report
-    show(
-        {"file": str(path), "isovalue": surface.isovalue, **report.as_json()},
-        json,
-        [
-            f"{path}: {report.vertices} vertices, {report.faces} faces, {report.components} components, "
-            f"watertight: {'yes' if report.watertight else 'no'}, manifold: {'yes' if report.manifold else 'no'}"
-        ],
-    )
+    picture = path.with_name(path.stem + "-preview.png")
+    write_mesh_picture(picture, surface.normalised)
+    if surface.clipped:
+        say("the surface reaches the border of the region of interest and was closed there")
+    result = {"file": str(path), "picture": str(picture), "isovalue": surface.isovalue, "clipped": surface.clipped}
+    show(result | surface.report.as_json(), json, [f"{path}", *surface.report.lines(), f"drawn in {picture}"])

@@ -40,13 +40,12 @@ def run_command(
 
 def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.data.inspect import inspect_dataset
-    from onefield.data.signals import SIGNAL_SUFFIXES
-    from onefield.export.formats import EXPORTERS
+    from onefield.export.formats import MESH_FORMATS
     from onefield.training.run_folder import RunFolder
 
-    if path.is_file() and path.suffix.lower() in EXPORTERS:
+    if path.is_file() and path.suffix.lower() in MESH_FORMATS:
         return _mesh(path)
-    if path.is_file() and path.suffix.lower() in SIGNAL_SUFFIXES:
+    if path.is_file() and path.suffix.lower() != ".json":
         return _signal(path)
     if path.is_dir() and RunFolder.is_run(path):
         return _run(path)

@@ -81,7 +81,7 @@ def _run(name: str, arguments: list[str]) -> int:
     from onefield.tools.output import WarningLines
 
     logging.getLogger("onefield").addHandler(WarningLines(logging.WARNING))
-    command = importlib.import_module(f"onefield.tools.{name}").run_command_command
+    command = importlib.import_module(f"onefield.tools.{name}").run_command
     try:
         tyro.cli(command, prog=f"onefield {name}", args=arguments)
     except SystemExit as stop:

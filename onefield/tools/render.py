@@ -10,7 +10,7 @@ import tyro
 from onefield.cameras import Cameras
 from onefield.configs.runs import Run, open_run
 from onefield.data.images import write_image
-from onefield.data.paths import orbit_path, path_from_json, spiral_path, views_path
+from onefield.data.paths import orbit_path, path_from_json, spiral_path, suggested_path, views_path
 from onefield.data.video import write_video
 from onefield.errors import UsageError, nearest_name
 from onefield.files import make_folder
@@ -66,7 +66,7 @@ def camera_path(opened: Run, path: str, frames: int) -> Cameras:
     """
     scene = opened.scene
     if path == "auto":
-        path = "spiral" if scene.forward_facing else "orbit"
+        path = suggested_path(scene)
     if path == "orbit":
         return orbit_path(scene, frames)
     if path == "spiral":

@@ -16,7 +16,7 @@ from onefield.errors import DivergedError, ResourceError
 from onefield.losses.term import Evidence
 from onefield.renderers.background import composite_alpha
 from onefield.training.checkpoints import load_checkpoint
-from onefield.training.evaluation import held_out_psnr
+from onefield.training.evaluation import QuickCheck
 from onefield.training.method import Method
 from onefield.training.run_folder import RunFolder
 from onefield.training.state import TrainingState
@@ -100,13 +100,13 @@ def run_training(
         folder.truncate_metrics(state.step)
     else:
         state.save(folder.checkpoints)
-    return _Loop(state, scene, folder, observe, should_stop).run()
+    return _Loop(state, QuickCheck(scene), folder, observe, should_stop).run()
 
 
 @dataclass
 class _Loop:
     state: TrainingState
-    scene: Scene
+    check: QuickCheck
     folder: RunFolder
     observe: Callable[[Progress], None]
     should_stop: Callable[[], bool]
@@ -127,7 +127,7 @@ class _Loop:
             else:
                 self._recover(result.trouble)
             if settings.validate_every and self.state.step % settings.validate_every == 0:
-                self.psnr = held_out_psnr(self.state.method, self.scene)
+                self.psnr = self.check.psnr(self.state.method)
                 self._record(result)
             self._report(result)
             interrupted = self.should_stop()
@@ -162,11 +162,8 @@ class _Loop:
         _logger.warning("Went back to step %d with learning rates times %g.", self.state.step, scale)
 
     def _record(self, result: StepResult) -> None:
-        values = {"seconds": self.state.elapsed, "loss": result.loss, "rays": result.rays, "samples": result.samples}
-        values |= {f"loss.{name}": value for name, value in result.terms.items()}
-        if self.psnr is not None:
-            values["held_out_psnr"] = self.psnr
-        self.folder.append_metrics(self.state.step, values)
+        record = {"step": self.state.step, "seconds": self.state.elapsed, "loss": result.loss, "rays": result.rays, "samples": result.samples}
+        self.folder.append_metrics(record | {"terms": result.terms, "held_out_psnr": self.psnr})
 
     def _report(self, result: StepResult) -> None:
         state, share = self.state, self.state.progress

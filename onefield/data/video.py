@@ -1,0 +1,44 @@
+"""Frames to a video file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import imageio.v2 as imageio
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.errors import UsageError
+from onefield.files import explain_write_errors
+
+# Visually close to the pictures at a few megabits a second (imageio's scale from 0 to 10).
+_QUALITY = 8
+
+
+def write_video(path: str | Path, frames: Iterable[Float[Tensor, "H W 3"]], fps: int) -> None:
+    """Writes pictures as an H.264 video; the file appears when it is complete.
+
+    Args:
+        path: file ending in .mp4.
+        frames: RGB in [0, 1], sRGB, all of one even width and height.
+        fps: frames a second.
+
+    Raises:
+        UsageError: fps below 1.
+        ResourceError: the file can't be written.
+    """
+    if fps < 1:
+        raise UsageError(f"A video needs at least 1 frame a second, got {fps}.")
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        with explain_write_errors(path, partial):
+            with imageio.get_writer(partial, fps=fps, codec="libx264", quality=_QUALITY, macro_block_size=2) as writer:
+                for frame in frames:
+                    writer.append_data((frame.clamp(0, 1) * 255).round().byte().cpu().numpy())
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""From a trained run to a mesh file in the dataset's own coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from onefield.configs.runs import Run
+from onefield.export.formats import export_mesh
+from onefield.files import make_folder
+from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
+from onefield.meshing.colors import color_vertices
+from onefield.meshing.geometry import transformed
+from onefield.meshing.marching_cubes import extract, suggest_isovalue
+from onefield.meshing.report import MeshReport, report_mesh
+from onefield.types import Mesh
+
+# Floaters of a radiance field are far smaller than a hundredth of what was photographed.
+SMALLEST_COMPONENT = 0.01
+
+
+@dataclass(frozen=True)
+class Surface:
+    """An exported surface.
+
+    Attributes:
+        normalised: in the run's frame, for pictures by its cameras.
+        report: of the mesh as it was written.
+        clipped: the surface reached the region's border and was closed there.
+    """
+
+    normalised: Mesh
+    report: MeshReport
+    isovalue: float
+    clipped: bool
+
+
+def export_surface(
+    opened: Run,
+    path: Path,
+    *,
+    resolution: int = 256,
+    isovalue: float | None = None,
+    faces: int | None = None,
+    smallest: float = SMALLEST_COMPONENT,
+) -> Surface:
+    """Extracts the surface of a run, cleans and colours it, and writes it in the dataset's coordinates and units.
+
+    Args:
+        path: file to write; its suffix says the format.
+        resolution: cells along an edge of the region of interest.
+        isovalue: None chooses one from the field.
+        faces: simplify to about so many; None keeps all.
+        smallest: pieces below this share of the largest one's area are dropped.
+
+    Raises:
+        DataError: there is no surface at the isovalue.
+    """
+    field, bounds = opened.method.field, opened.scene.bounds
+    level = suggest_isovalue(field, bounds=bounds) if isovalue is None else isovalue
+    extraction = extract(field, resolution=resolution, isovalue=level, bounds=bounds)
+    mesh = keep_large_components(remove_degenerate_faces(extraction.mesh), smallest)
+    if faces is not None:
+        mesh = decimate(mesh, faces)
+    mesh = color_vertices(mesh, field)
+    make_folder(path.parent)
+    export_mesh(transformed(mesh, opened.scene.transform.inverse().matrix), path)
+    return Surface(mesh, report_mesh(mesh), level, extraction.clipped)
