@@ -67,6 +67,12 @@ def test_links_lead_somewhere(document):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_paths_that_are_named_exist(document):
+    for named in re.findall(r"`((?:onefield|tests|docs|benchmarks|examples)/[\w./]*)`", document.read_text()):
+        assert (ROOT / named).exists(), f"{document.name} names {named}"
+
+
 def test_commands_in_the_readme_exist():
     from onefield.tools.main import COMMANDS
 
