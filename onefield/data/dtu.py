@@ -22,6 +22,8 @@ from onefield.errors import DataError
 _FILE = "cameras_sphere.npz"
 # Pixels of skew that a decomposition may leave before it is worth a warning.
 _SILENT_SKEW = 0.5
+# Pixels times world units stay far below this; larger entries would overflow in a determinant.
+_LARGEST_ENTRY = 1e18
 
 
 def _recognises(path: Path) -> bool:
@@ -61,8 +63,8 @@ def _number(path: Path) -> int:
 
 def _matrix(arrays: dict[str, np.ndarray], key: str, file: Path) -> np.ndarray:
     matrix = arrays.get(key)
-    if matrix is None or matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        found = "is missing" if matrix is None else f"has shape {matrix.shape}, or NaN"
+    if matrix is None or matrix.shape != (4, 4) or not (np.abs(matrix) < _LARGEST_ENTRY).all():
+        found = "is missing" if matrix is None else f"has shape {matrix.shape}, or NaN or numbers without measure"
         raise DataError(f"{file}: '{key}' {found}; it must be a 4x4 matrix of finite numbers.")
     return matrix.astype(np.float64)
 

@@ -79,10 +79,8 @@ def decode(path: Path, size: tuple[int, int] | None = None, *, oriented: bool = 
         orientation = _orientation(image) if oriented else 1
         picture = _turned(_to_eight_bits(_loaded(image, path)), orientation)
     if size is not None and picture.size != size:
-        if picture.mode == "RGBA":
-            picture = picture.convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")
-        else:
-            picture = picture.resize(size, Image.Resampling.BOX)
+        # Pillow weights colours by alpha here.
+        picture = picture.resize(size, Image.Resampling.BOX)
     return np.asarray(picture)
 
 

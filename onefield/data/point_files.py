@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,8 +92,8 @@ def _ascii_vertices(path: Path, content: bytes, header: _Header) -> np.ndarray:
     if header.count * 2 * len(header.properties) > len(content) - header.begin + 1:
         raise DataError(f"{path} claims {header.count} vertices, more than its text can hold.")
     try:
-        text = content[header.begin :].decode("ascii")
-        rows = np.loadtxt(io.StringIO(text), dtype=np.float64, max_rows=header.count, ndmin=2, comments=None)
+        lines = [line for line in content[header.begin :].decode("ascii").splitlines() if line.strip()]
+        rows = np.loadtxt(lines[: header.count] or ["nothing"], dtype=np.float64, ndmin=2, comments=None)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: its vertices are no table of numbers ({error}).") from error
     if rows.shape != (header.count, len(header.properties)):

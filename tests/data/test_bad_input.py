@@ -85,6 +85,8 @@ def test_a_proportionally_smaller_image_rescales_its_intrinsics(folder):
     Image.new("RGB", (4, 3)).save(folder / "images" / "001.png")
     scene = load_scene(folder)
     assert scene.cameras.focal.tolist() == [[9.0, 9.0], [4.5, 4.5], [9.0, 9.0], [9.0, 9.0], [9.0, 9.0]]
+    assert scene.cameras.center[1].tolist() == [2.0, 1.5]
+    assert scene.cameras.width.tolist() == [8, 4, 8, 8, 8]
     assert "1 images have another size than their intrinsics" in scene.warnings[0]
 
 

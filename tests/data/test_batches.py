@@ -61,6 +61,7 @@ def test_the_sequence_resumes_exactly(synthetic, tmp_path, budget):
         (expected, colors), (rays, again) = unbroken.next(9), resumed.next(9)
         assert torch.equal(expected.directions, rays.directions)
         assert torch.equal(colors, again)
+    assert not torch.equal(unbroken.next(9)[0].directions, unbroken.next(9)[0].directions)
     other, _ = RayBatches(scene, scene.train_indices, seed=9).next(9)
     assert not torch.equal(other.directions, RayBatches(scene, scene.train_indices, seed=8).next(9)[0].directions)
     with pytest.raises(DataError, match="'seed' and 'step'"):
