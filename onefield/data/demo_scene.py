@@ -369,5 +369,5 @@ def _to_srgb(linear: np.ndarray) -> np.ndarray:
 
 def _png(picture: Float[np.ndarray, "h w 4"]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray((picture * 255).round().astype(np.uint8), "RGBA").save(file, format="PNG")
+    Image.fromarray((picture * 255).round().astype(np.uint8)).save(file, format="PNG")
     return file.getvalue()

@@ -24,6 +24,7 @@ _UNSEEN_GAP = math.radians(120.0)  # a wider gap between the views' azimuths is 
 _SPIRAL_TURNS = 2
 _SPIRAL_QUANTILE = 0.8  # of the views' offsets: the spiral stays where views were taken
 _DISORDERED = 2.5  # steps between successive views, as a multiple of those to the nearest other view
+_MOST_VIEWS = 500  # to fly through: finding neighbours looks at all pairs
 _SHORTEST_STEP = 0.02  # of the longest; views at one place still take some frames to turn between
 _ROTATION_TOLERANCE = 1e-3  # of matrices written as decimal text
 _FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
@@ -87,13 +88,16 @@ def spiral_path(scene: Scene, frames: int) -> Cameras:
 def views_path(scene: Scene, frames: int) -> Cameras:
     """Through the training views: positions on a Catmull-Rom spline, rotations by the shortest way between views.
 
-    Views are taken in their order, or from neighbour to neighbour where their order jumps about.
+    Views are taken in their order, or from neighbour to neighbour where their order jumps about; of more than 500, 500
+    at even steps.
 
     Raises:
         UsageError: no frames.
     """
     _check_frames(frames)
     poses = _training_poses(scene)
+    if len(poses) > _MOST_VIEWS:
+        poses = poses[np.linspace(0, len(poses) - 1, _MOST_VIEWS).round().astype(int)]
     poses = poses[_flying_order(poses[:, :, 3])]
     if len(poses) == 1:
         return _cameras(scene, np.repeat(poses, frames, axis=0))

@@ -184,16 +184,19 @@ class RunFolder:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Within the context everything that Onefield logs is also added to log.txt."""
+        """Within the context everything that Onefield logs, from INFO on, is also added to log.txt."""
         with explain_write_errors(self.log):
             handler = logging.FileHandler(self.log, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("onefield")
+        level = logger.level
+        logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
         logger.addHandler(handler)
         try:
             yield
         finally:
             logger.removeHandler(handler)
+            logger.setLevel(level)
             handler.close()
 
     @contextmanager

@@ -138,6 +138,12 @@ def test_views_that_jump_about_are_ordered_by_neighbourhood():
     torch.testing.assert_close(cameras.positions, torch.from_numpy(poses[:, :, 3]), atol=1e-6, rtol=0)
 
 
+def test_of_very_many_views_some_are_flown_through():
+    poses = ring(2001, span=3.0)
+    cameras = views_path(captured(poses), 3)
+    torch.testing.assert_close(cameras.camera_to_world[[0, 2]], torch.from_numpy(poses[[0, -1]]), atol=1e-9, rtol=0)
+
+
 def test_few_views_make_a_path_too():
     alone = ring(1)
     torch.testing.assert_close(

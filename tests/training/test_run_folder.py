@@ -99,10 +99,13 @@ def test_what_is_logged_lands_in_the_log(run):
     logger = logging.getLogger("onefield.somewhere")
     with run.logging():
         logger.warning("grün")
+        logger.info("resumed")
     logger.warning("afterwards")
     text = run.log.read_text(encoding="utf-8")
     assert "WARNING onefield.somewhere: grün" in text
+    assert "INFO onefield.somewhere: resumed" in text
     assert "afterwards" not in text
+    assert logging.getLogger("onefield").level == logging.NOTSET
 
 
 def test_a_second_run_in_the_folder_is_refused_and_names_the_process(run):
