@@ -32,7 +32,9 @@ _REPORTS = 20
 _NEAR = 0.005
 # Samples of a shape: a pool with exact distances, of which each step draws a batch.
 _POOL = 2**19
-_HELD_OUT = 2**18
+# Short fits see each sample this often, so that finding distances does not outlast them.
+_POOL_REUSE = 32
+_HELD_OUT = 2**17
 _WARMUP_STEPS = 20
 _VERSION = 1
 _METADATA_KEY = "onefield_fit"
@@ -67,7 +69,7 @@ class Fitted:
         name = self.target.quantity
         parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
         answer = torch.cat(parts)
-        return answer.reshape(*points.shape[:-1], *answer.shape[1:])
+        return answer.reshape((*points.shape[:-1], *answer.shape[1:]))
 
     def reconstruction(self, resolution: int = 256) -> Tensor | Mesh:
         """The signal again: values on its grid, ``*axes c``; for a shape the surface as a mesh.
@@ -176,7 +178,11 @@ def fit(
             trained: Field = build_field(recipe.field, recipe.options, target)
     else:
         trained = _checked(field, target)
-    source = _ShapeSource(loaded, generator) if isinstance(loaded, Shape) else _SampleSource(loaded, target, generator)
+    if isinstance(loaded, Shape):
+        planned = recipe.steps if steps is None else int(steps)
+        source = _ShapeSource(loaded, min(_POOL, planned * recipe.batch // _POOL_REUSE), generator)
+    else:
+        source = _SampleSource(loaded, target, generator)
     started = time.perf_counter()
     done = _train(trained, source, recipe, steps, seconds, observe)
     elapsed = time.perf_counter() - started
@@ -229,10 +235,10 @@ class _SampleSource:
 class _ShapeSource:
     """Batches of a shape's distances: half near the surface, in two widths, the rest everywhere."""
 
-    def __init__(self, shape: Shape, generator: torch.Generator) -> None:
+    def __init__(self, shape: Shape, pool: int, generator: torch.Generator) -> None:
         self._generator = generator
         self._side = shape.scale
-        self._points = shape_samples(shape, _POOL, generator)
+        self._points = shape_samples(shape, pool, generator)
         self._distances = shape.distance(self._points)
 
     def loss(self, field: Field, batch: int) -> Tensor:

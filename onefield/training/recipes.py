@@ -20,6 +20,9 @@ from onefield.fields.networks.mlp import Mlp
 from onefield.fields.networks.siren import Siren
 from onefield.types import Bounds
 
+# Smaller tables save nothing worth having.
+_LEAST_LOG2_TABLE = 10
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -131,7 +134,7 @@ def _hash_recipe(signal: Signal | Shape) -> Recipe:
     base = max(1, min(16, longest // 2))
     finest = max(base, longest)
     # a level has an eighth of the signal's numbers, or fewer; all levels together about as many as the signal
-    table = max(4, min(19, math.ceil(math.log2(numbers)) - 4))
+    table = max(_LEAST_LOG2_TABLE, min(19, math.ceil(math.log2(numbers)) - 4))
     options |= {"log2_table_size": table, "base_resolution": base, "finest_resolution": finest}
     if signal.kind == "audio":
         options |= {"width": 32, "hidden_layers": 1}
@@ -160,8 +163,9 @@ def _fourier_recipe(signal: Signal | Shape) -> Recipe:
     options = {"features": 256, "frequency": 10.0, "seed": 0, "width": 128, "hidden_layers": 3}
     if isinstance(signal, Shape):
         return Recipe("fourier", options | {"frequency": 3.0}, 1e-3, 1e-3, 0.03, 2**14, 1500)
-    if signal.kind == "audio":
-        options |= {"frequency": max(10.0, signal.shape[0] / 100)}
+    # turns across the domain, well below what the samples can hold; a sound has its energy in a hundredth of its band
+    longest = max(signal.shape)
+    options["frequency"] = max(1.0, longest / 100 if signal.kind == "audio" else min(10.0, longest / 8))
     return Recipe("fourier", options, 2e-3, 2e-3, 0.03, 2**14, 1500)
 
 
