@@ -1,55 +1,29 @@
 """Blender's synthetic scenes of NeRF (Mildenhall et al. 2020): transforms_train.json, _val and _test.
 
 Camera-to-world with OpenGL axes (y up, looking along -z), z up, one horizontal field of view, principal point in the
-middle, RGBA pictures named without a suffix. The published scenes lie within 1.5 units of the origin.
+middle, RGBA pictures named without a suffix. The published scenes lie within 1.5 units of the origin; a dataset whose
+cameras don't look into that box from outside is placed by its cameras. Intrinsics as in transforms.json are read too.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from onefield.data.capture import Capture, SceneFormat, View
-from onefield.data.dataset_paths import IMAGE_SUFFIXES, inside, is_file
+from onefield.data.dataset_paths import is_file
+from onefield.data.frames import image_named, pose_from_opengl, with_intrinsics
 from onefield.data.scene import Similarity
-from onefield.data.strict_json import JsonObject, read_json_object
-from onefield.errors import DataError
+from onefield.data.strict_json import read_json_object
 
 _SPLITS = ("train", "val", "test")
 # Half-extent of the box in which the published scenes lie.
 _HALF_EXTENT = 1.5
-_OPENGL_TO_OPENCV = np.array([1.0, -1.0, -1.0])
-
-
-def pose_from_opengl(frame: JsonObject) -> np.ndarray:
-    """A frame's ``transform_matrix`` as a 3x4 camera-to-world pose with OpenCV axes.
-
-    Raises:
-        DataError: no 4x4 or 3x4 matrix of finite numbers.
-    """
-    matrix = frame.array("transform_matrix", ((4, 4), (3, 4)))
-    pose = matrix[:3].copy()
-    pose[:, :3] *= _OPENGL_TO_OPENCV
-    return pose
-
-
-def image_named(root: Path, named: str, said_by: str) -> Path:
-    """The image that a frame names, with the first known suffix that exists where it names none.
-
-    Raises:
-        DataError: the path leaves the dataset.
-    """
-    path = inside(root, named, said_by)
-    if is_file(path) or path.suffix.lower() in IMAGE_SUFFIXES:
-        return path
-    for suffix in IMAGE_SUFFIXES:
-        candidate = inside(root, named + suffix, said_by)
-        if is_file(candidate):
-            return candidate
-    return inside(root, named + IMAGE_SUFFIXES[0], said_by)
+# Published cameras stand 4 units away; a dataset of another scale doesn't follow the convention.
+_FARTHEST_CAMERA = 10 * _HALF_EXTENT
+_MOSTLY = 0.9
 
 
 def _recognises(path: Path) -> bool:
@@ -62,10 +36,11 @@ def _read(path: Path) -> Capture:
         file = path / f"transforms_{split}.json"
         if is_file(file):
             views += _read_split(path, file, split)
+    box = Similarity.about(torch.zeros(3, dtype=torch.float64), 1.0 / _HALF_EXTENT)
     return Capture(
         views,
         "blender",
-        transform=Similarity.about(torch.zeros(3, dtype=torch.float64), 1.0 / _HALF_EXTENT),
+        transform=box if views and _fits_the_box(views) else None,
         z_up=True,
         background="white",
     )
@@ -73,22 +48,24 @@ def _read(path: Path) -> Capture:
 
 def _read_split(root: Path, file: Path, split: str) -> list[View]:
     top = read_json_object(file)
-    angle = top.number("camera_angle_x")
-    if not 0 < angle < math.pi:
-        raise DataError(f"{file}: 'camera_angle_x' is {angle}; it must lie between 0 and pi (radians).")
     views = []
     for frame in top.objects("frames"):
         named = frame.text("file_path")
-        views.append(
-            View(
-                name=named,
-                image_path=image_named(root, named, frame.where),
-                camera_to_world=pose_from_opengl(frame),
-                field_of_view=angle,
-                split=split,
-            )
-        )
+        bare = View(named, image_named(root, named, frame.where), pose_from_opengl(frame), split=split)
+        views.append(with_intrinsics(bare, top, frame))
     return views
+
+
+def _fits_the_box(views: list[View]) -> bool:
+    """Do the cameras stand outside the published scenes' box and look into it?"""
+    positions = np.stack([view.camera_to_world[:, 3] for view in views])
+    forwards = np.stack([view.camera_to_world[:, 2] for view in views])
+    if not (np.abs(positions) < _FARTHEST_CAMERA).all() or not (np.abs(forwards) < 2).all():
+        return False
+    nearest = positions - (positions * forwards).sum(axis=1, keepdims=True) * forwards
+    looking_in = (np.linalg.norm(nearest, axis=1) < _HALF_EXTENT) & ((positions * forwards).sum(axis=1) < 0)
+    outside = np.linalg.norm(positions, axis=1) > _HALF_EXTENT
+    return bool((looking_in & outside).mean() > _MOSTLY)
 
 
 BLENDER = SceneFormat("blender", "transforms_train.json (Blender, NeRF synthetic)", _recognises, _read)

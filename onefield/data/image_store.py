@@ -55,7 +55,6 @@ class ImageStore:
         self.channels = channels
         self.byte_budget = byte_budget
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._kept_bytes = 0
         self._flats: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -78,12 +77,13 @@ class ImageStore:
         Raises:
             DataError: the file is missing or damaged.
         """
-        with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
+        kept = self._remembered(index)
+        if kept is not None:
+            return kept
         decoded = self._decoded(index)
-        self._keep(index, decoded)
+        with self._lock:
+            self._kept[index] = decoded
+            self._trim()
         return decoded
 
     def image(self, index: int) -> Float[Tensor, "H W c"]:
@@ -122,24 +122,35 @@ class ImageStore:
             if wanted in self._flats:
                 self._flats.move_to_end(wanted)
                 return self._flats[wanted]
-        sizes = [self.pictures[index].size[0] * self.pictures[index].size[1] for index in indices]
+        sizes = [self.pictures[index].size[0] * self.pictures[index].size[1] for index in wanted]
         ends = np.cumsum(sizes)
         flat = np.empty((int(ends[-1]) if sizes else 0, self.channels), dtype=np.uint8)
 
         def fill(place: int) -> None:
-            with self._lock:
-                kept = self._kept.get(indices[place])
-            picture = self._decoded(indices[place]) if kept is None else kept
+            kept = self._remembered(wanted[place])
+            picture = self._decoded(wanted[place]) if kept is None else kept
             flat[ends[place] - sizes[place] : ends[place]] = picture.reshape(-1, self.channels)
 
         _in_threads(fill, len(sizes))
         answer = torch.from_numpy(flat)
         with self._lock:
             self._flats[wanted] = answer
-            # The one just made is in use anyway; older ones stay while the budget lasts.
-            while len(self._flats) > 1 and sum(kept.numel() for kept in self._flats.values()) > self.byte_budget:
-                self._flats.popitem(last=False)
+            self._trim()
         return answer
+
+    def _remembered(self, index: int) -> np.ndarray | None:
+        """The picture if it is in memory, alone or as part of a flat array."""
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+            for members, flat in self._flats.items():
+                if index in members:
+                    before = members[: members.index(index)]
+                    begin = sum(self.byte_size(other) for other in before) // self.channels
+                    width, height = self.pictures[index].size
+                    return flat[begin : begin + width * height].numpy().reshape(height, width, self.channels)
+        return None
 
     def _decoded(self, index: int) -> np.ndarray:
         picture = self.pictures[index]
@@ -154,15 +165,13 @@ class ImageStore:
             values[..., 3] *= outline
         return np.ascontiguousarray(values)
 
-    def _keep(self, index: int, decoded: np.ndarray) -> None:
-        with self._lock:
-            if index in self._kept or decoded.nbytes > self.byte_budget:
-                return
-            self._kept[index] = decoded
-            self._kept_bytes += decoded.nbytes
-            while self._kept_bytes > self.byte_budget:
-                _, dropped = self._kept.popitem(last=False)
-                self._kept_bytes -= dropped.nbytes
+    def _trim(self) -> None:
+        """Forgets single pictures, then flat arrays, the longest unused first, until the budget holds."""
+        total = sum(kept.nbytes for kept in self._kept.values()) + sum(flat.numel() for flat in self._flats.values())
+        while total > self.byte_budget and self._kept:
+            total -= self._kept.popitem(last=False)[1].nbytes
+        while total > self.byte_budget and self._flats:
+            total -= self._flats.popitem(last=False)[1].numel()
 
 
 class MaskStore:

@@ -5,6 +5,9 @@ Camera-to-world with OpenGL axes (y up, looking along -z), z up; intrinsics for 
 ``offset``) maps the region of interest to the unit cube, and ``aabb_scale`` is the extent of the scene. Without it, the
 region comes from the cameras and points.
 
+Poses are taken as they stand: ``applied_transform`` tells how the writer came to this frame, which is the one that
+exports return to.
+
 Masks mark pixels to ignore, as nerfstudio defines them; in a scene that ends with its unit cube (``aabb_scale`` 1) they
 outline the object.
 """
@@ -12,14 +15,15 @@ outline the object.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from onefield.data.blender import image_named, pose_from_opengl
 from onefield.data.capture import Capture, SceneFormat, View
 from onefield.data.dataset_paths import inside, is_file
+from onefield.data.frames import image_named, pose_from_opengl, with_intrinsics
 from onefield.data.point_files import read_ply_points
 from onefield.data.scene import Similarity
 from onefield.data.strict_json import JsonObject, read_json_object
@@ -29,10 +33,6 @@ _NGP_SCALE, _NGP_OFFSET = 0.33, 0.5
 _LARGEST_AABB_SCALE = 128.0
 # nerfstudio's depth images hold millimetres where nothing else is said.
 _DEPTH_UNIT = 1e-3
-_PERSPECTIVE_MODELS = frozenset({"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL"})
-_FISHEYE_MODELS = frozenset({"OPENCV_FISHEYE", "FISHEYE"})
-_BROWN_KEYS = ("k1", "k2", "p1", "p2", "k3")
-_FISHEYE_KEYS = ("k1", "k2", "k3", "k4")
 _SPLIT_KEYS = {"train": "train_filenames", "val": "val_filenames", "test": "test_filenames"}
 
 
@@ -74,73 +74,12 @@ def _splits(top: JsonObject) -> dict[str, str]:
 
 def _view(root: Path, top: JsonObject, frame: JsonObject, splits: dict[str, str]) -> View:
     named = frame.text("file_path")
-    # Intrinsics of the frame come before those of the file.
-    merged = JsonObject({**top.values, **{k: v for k, v in frame.values.items() if v is not None}}, frame.where)
-    size = _size(merged)
-    fisheye, distortion = _distortion(merged)
-    return View(
-        name=named,
-        image_path=image_named(root, named, frame.where),
-        camera_to_world=pose_from_opengl(frame),
-        focal=_focal(merged, size),
-        center=_center(merged, size),
-        size=size,
-        field_of_view=None if "fl_x" in merged or size is not None else _angle(merged, "camera_angle_x"),
-        distortion=distortion,
-        fisheye=fisheye,
+    bare = View(named, image_named(root, named, frame.where), pose_from_opengl(frame), split=splits.get(named))
+    return replace(
+        with_intrinsics(bare, top, frame),
         mask_path=inside(root, frame.text("mask_path"), frame.where) if "mask_path" in frame else None,
         depth_path=_depth_path(root, frame),
-        split=splits.get(named),
     )
-
-
-def _size(merged: JsonObject) -> tuple[int, int] | None:
-    if "w" not in merged or "h" not in merged:
-        return None
-    width, height = merged.number("w"), merged.number("h")
-    if not (1 <= width <= 1e6 and 1 <= height <= 1e6):
-        raise DataError(f"{merged.where}: 'w' and 'h' are {width} and {height}; they must be pixels of the image.")
-    return round(width), round(height)
-
-
-def _focal(merged: JsonObject, size: tuple[int, int] | None) -> tuple[float, float] | None:
-    if "fl_x" in merged:
-        across = merged.number("fl_x")
-        return across, merged.number("fl_y", across)
-    if "camera_angle_x" not in merged:
-        raise DataError(f"{merged.where} has neither 'fl_x' nor 'camera_angle_x'; add the focal length in pixels.")
-    if size is None:
-        return None
-    across = size[0] / 2 / math.tan(_angle(merged, "camera_angle_x") / 2)
-    if "camera_angle_y" not in merged:
-        return across, across
-    return across, size[1] / 2 / math.tan(_angle(merged, "camera_angle_y") / 2)
-
-
-def _angle(merged: JsonObject, key: str) -> float:
-    angle = merged.number(key)
-    if not 0 < angle < math.pi:
-        raise DataError(f"{merged.where}: '{key}' is {angle}; it must lie between 0 and pi (radians).")
-    return angle
-
-
-def _center(merged: JsonObject, size: tuple[int, int] | None) -> tuple[float, float] | None:
-    if "cx" in merged and "cy" in merged:
-        return merged.number("cx"), merged.number("cy")
-    return None if size is None else (size[0] / 2, size[1] / 2)
-
-
-def _distortion(merged: JsonObject) -> tuple[bool, tuple[float, ...]]:
-    model = str(merged.values.get("camera_model") or "OPENCV").upper()
-    if model not in _PERSPECTIVE_MODELS | _FISHEYE_MODELS:
-        known = ", ".join(sorted(_PERSPECTIVE_MODELS | _FISHEYE_MODELS))
-        raise DataError(f"{merged.where}: camera_model '{model}' isn't supported; undistort to one of {known}.")
-    fisheye = model in _FISHEYE_MODELS or merged.flag("is_fisheye")
-    keys = _FISHEYE_KEYS if fisheye else _BROWN_KEYS
-    numbers = tuple(merged.number(key, 0.0) for key in keys)
-    if not fisheye and merged.number("k4", 0.0) != 0.0:
-        raise DataError(f"{merged.where}: 'k4' belongs to a fisheye; set camera_model to OPENCV_FISHEYE or remove it.")
-    return fisheye, numbers + (0.0,) * (8 - len(numbers))
 
 
 def _depth_path(root: Path, frame: JsonObject) -> Path | None:

@@ -208,11 +208,10 @@ def test_json_nested_a_million_deep(folder):
 
 
 def test_json_with_numbers_too_long(folder):
+    rewrite(folder, lambda record: record.__setitem__("w", 10**400))
+    refused(folder, "'w'", "too large")
     (folder / "transforms.json").write_text('{"frames": [], "w": ' + "9" * 5000 + "}")
     refused(folder, "transforms.json")
-    rewritten = '{"fl_x": 9, "w": 1' + "0" * 400 + ', "h": 6, "frames": [{"file_path": "images/000.png"}]}'
-    (folder / "transforms.json").write_text(rewritten)
-    refused(folder, "'w'", "too large")
 
 
 def test_json_that_is_not_text(folder):

@@ -119,6 +119,28 @@ def test_blender_keeps_its_splits_and_alpha(synthetic, tmp_path):
     assert scene.transform.scale == pytest.approx(1 / 1.5)
 
 
+def test_blender_of_another_scale_is_placed_by_its_cameras(synthetic, tmp_path):
+    truth = synthetic.make_truth()
+    truth = replace(truth, poses=truth.poses * [1, 1, 1, 50], points=truth.points * 50)
+    synthetic.write("blender", tmp_path, poses=truth.poses, points=truth.points)
+    scene = load_scene(tmp_path)
+    assert_sees_the_truth(scene, truth, range(5))
+    reach = scene.transform.apply(torch.from_numpy(truth.points)).abs().max()
+    assert 0.2 < reach < 1.0
+
+
+def test_blender_files_with_intrinsics_of_a_real_camera(synthetic, tmp_path):
+    truth = synthetic.write("blender", tmp_path, focal=(9.0, 10.0), center=(4.2, 2.9), distortion=BROWN)
+    for split in ("train", "test"):
+        file = tmp_path / f"transforms_{split}.json"
+        record = json.loads(file.read_text())
+        del record["camera_angle_x"]
+        k1, k2, p1, p2 = BROWN[:4]
+        record |= {"fl_x": 9.0, "fl_y": 10.0, "cx": 4.2, "cy": 2.9, "k1": k1, "k2": k2, "p1": p1, "p2": p2}
+        file.write_text(json.dumps(record))
+    assert_sees_the_truth(load_scene(tmp_path), truth, range(5))
+
+
 def test_llff_states_depth_limits_along_each_ray(synthetic, tmp_path):
     synthetic.write("llff", tmp_path)
     scene = load_scene(tmp_path)

@@ -122,6 +122,23 @@ def test_decoded_pictures_stay_within_the_budget(tmp_path):
         store.image(2)
 
 
+def test_flat_pixels_serve_single_pictures_and_stay_within_the_budget(tmp_path):
+    store = store_of(tmp_path, 6, budget=300)
+    flat = store.gather_flat([4, 2, 0])
+    assert flat[::20, 0].tolist() == [4, 2, 0]
+    store.image(5)
+    for index in range(6):
+        (tmp_path / f"{index}.png").unlink()
+    # From memory, without a file.
+    assert store.image(2)[0, 0, 0] == pytest.approx(2 / 255)
+    assert store.gather_flat([4, 2, 0]) is flat
+    assert store.gather_flat([2, 5])[::20, 0].tolist() == [2, 5]
+    # 180 + 120 bytes are the budget: the picture that was alone had to go.
+    assert store.image(5)[0, 0, 0] == pytest.approx(5 / 255)
+    with pytest.raises(DataError, match=r"3.png is missing"):
+        store.gather_flat([3])
+
+
 def test_opaque_pictures_get_alpha_in_a_scene_with_alpha(tmp_path):
     Image.fromarray(np.full((2, 2, 3), 7, dtype=np.uint8)).save(tmp_path / "a.png")
     store = ImageStore([Picture(tmp_path / "a.png", (2, 2))], 4)
