@@ -88,7 +88,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
     ]
     outlined = any(outline is not None for outline in outlines)
     alpha = outlined or any(header.alpha for header in headers)
-    bounded = (alpha if capture.bounded is None else capture.bounded) and (not capture.object_masks or outlined)
+    bounded = alpha if capture.bounded is None else capture.bounded
     train, test = _split(views, options, warnings)
     return Scene(
         name=(path if path.is_dir() else path.parent).resolve().name,

@@ -15,7 +15,7 @@ import torch
 
 from onefield.data.arrays import load_npz
 from onefield.data.capture import Capture, SceneFormat, View
-from onefield.data.dataset_paths import images_in, is_file
+from onefield.data.dataset_paths import images_in, inside, is_file
 from onefield.data.scene import Similarity
 from onefield.errors import DataError
 
@@ -41,24 +41,28 @@ def _read(path: Path) -> Capture:
             "there must be one each."
         )
     images = sorted(images, key=_number)
-    masks = {_number(mask): mask for mask in images_in(path / "mask")}
+    masks = {_number(mask): _inside(path, mask) for mask in images_in(path / "mask")}
     views, skewed, warnings = [], 0, []
     for number, image in zip(numbers, images, strict=True):
         pose, focal, center, skew = _decomposed(_matrix(arrays, f"world_mat_{number}", file)[:3], number, file)
         skewed += abs(skew) > _SILENT_SKEW
         mask = masks.get(_number(image))
-        views.append(View(image.name, image, pose, focal, center, mask_path=mask))
+        views.append(View(image.name, _inside(path, image), pose, focal, center, mask_path=mask))
     if skewed:
         warnings.append(f"{skewed} cameras have skewed pixels, which was left out.")
     transform = _sphere(_matrix(arrays, f"scale_mat_{numbers[0]}", file), file)
     return Capture(
-        views, "dtu", transform=transform, bounded=bool(masks), object_masks=bool(masks), warnings=warnings
+        views, "dtu", transform=transform, object_masks=bool(masks), warnings=warnings
     )
 
 
 def _number(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1][-18:]) if digits else -1
+
+
+def _inside(root: Path, file: Path) -> Path:
+    return inside(root, str(file.relative_to(root)), str(root))
 
 
 def _matrix(arrays: dict[str, np.ndarray], key: str, file: Path) -> np.ndarray:

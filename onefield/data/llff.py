@@ -12,7 +12,7 @@ import numpy as np
 
 from onefield.data.arrays import load_npy
 from onefield.data.capture import Capture, SceneFormat, View
-from onefield.data.dataset_paths import images_in, is_file
+from onefield.data.dataset_paths import images_in, inside, is_file
 from onefield.errors import DataError
 
 _FILE = "poses_bounds.npy"
@@ -56,7 +56,7 @@ def _view(root: Path, image: Path, row: np.ndarray) -> View:
         raise DataError(f"{root / _FILE}: the row of {image.name} states an image of {width} x {height} pixels.")
     return View(
         name=image.name,
-        image_path=image,
+        image_path=inside(root, str(image.relative_to(root)), str(root)),
         camera_to_world=np.stack([right, down, -back, position], axis=1),
         focal=(float(focal), float(focal)),
         size=(round(width), round(height)),

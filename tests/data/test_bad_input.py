@@ -242,6 +242,17 @@ def test_links_that_leave_the_dataset(folder):
     refused(folder, "leaves the dataset's folder")
 
 
+@pytest.mark.parametrize("name", ["llff", "dtu"])
+def test_links_among_listed_images(synthetic, tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    synthetic.write(name, folder)
+    image = next(folder.rglob("*[04].png"))
+    image.rename(tmp_path / "linked.png")
+    image.symlink_to(tmp_path / "linked.png")
+    refused(folder, "leaves the dataset's folder")
+
+
 def test_a_path_with_a_zero_byte(folder):
     rewrite(folder, lambda record: record["frames"][1].__setitem__("file_path", "a\0b"))
     refused(folder, "can't be a path")

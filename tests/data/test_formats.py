@@ -160,7 +160,12 @@ def test_dtu_masks_are_the_alpha_matched_by_number(synthetic, tmp_path):
         assert int(covered.sum()) == 6 * (view + 1)
     # The unit sphere of the format is the unit sphere of the scene.
     assert scene.transform.scale == pytest.approx(0.5)
-    assert load_scene(tmp_path, masks="none").images.channels == 3
+    assert (scene.bounded, scene.extent_scale) == (True, 1.0)
+    # Without the masks, what stands behind the object belongs to the scene.
+    open_scene = load_scene(tmp_path, masks="none")
+    assert open_scene.images.channels == 3
+    assert not open_scene.bounded
+    assert open_scene.extent_scale > 1.0
     assert load_scene(tmp_path, masks="ignore").masks.count == 5
 
 
