@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from onefield.errors import UsageError
 from onefield.fields.encodings.encoding import Encoding
+from onefield.kernels.spherical_harmonics import spherical_harmonics
 
 MAXIMUM_DEGREE = 4
 
@@ -38,30 +36,4 @@ class SphericalHarmonicsEncoding(Encoding):
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         """Harmonics of unit directions."""
-        x, y, z = points.unbind(-1)
-        columns = [_norm(1, 4) * torch.ones_like(x)]
-        if self.degree > 1:
-            columns += [_norm(3, 4) * axis for axis in (y, z, x)]
-        if self.degree > 2:
-            columns += [
-                _norm(15, 4) * x * y,
-                _norm(15, 4) * y * z,
-                _norm(5, 16) * (3 * z * z - 1),
-                _norm(15, 4) * x * z,
-                _norm(15, 16) * (x * x - y * y),
-            ]
-        if self.degree > 3:
-            columns += [
-                _norm(35, 32) * y * (3 * x * x - y * y),
-                _norm(105, 4) * x * y * z,
-                _norm(21, 32) * y * (5 * z * z - 1),
-                _norm(7, 16) * z * (5 * z * z - 3),
-                _norm(21, 32) * x * (5 * z * z - 1),
-                _norm(105, 16) * z * (x * x - y * y),
-                _norm(35, 32) * x * (x * x - 3 * y * y),
-            ]
-        return torch.stack(columns, dim=-1)
-
-
-def _norm(numerator: int, denominator: int) -> float:
-    return math.sqrt(numerator / (denominator * math.pi))
+        return spherical_harmonics(points, self.degree)
