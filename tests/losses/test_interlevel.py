@@ -34,11 +34,11 @@ def test_zero_for_an_envelope_and_closed_form_otherwise():
     weights = torch.tensor([[0.1, 0.6, 0.2]])
     coarse = torch.tensor([[0.0, 0.5, 1.0]])
     assert interlevel(edges, weights, coarse, torch.tensor([[0.7, 0.2]])) < 1e-12
-    short = torch.tensor([[0.4, 0.2]], requires_grad=True)
+    short = torch.tensor([[0.4, 0.1]], requires_grad=True)
     loss = interlevel(edges, weights, coarse, short)
-    assert loss.item() == pytest.approx(0.2**2 / 0.6, rel=1e-5)
+    assert loss.item() == pytest.approx(0.2**2 / 0.6 + 0.1**2 / 0.2, rel=1e-5)
     loss.backward()
-    torch.testing.assert_close(short.grad, torch.tensor([[-2 * 0.2 / 0.6, 0.0]]))
+    torch.testing.assert_close(short.grad, torch.tensor([[-2 * 0.2 / 0.6, -2 * 0.1 / 0.2]]))
 
 
 def test_term_reads_the_rendering_and_gives_gradient_to_the_proposal_alone():
