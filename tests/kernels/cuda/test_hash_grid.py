@@ -16,7 +16,10 @@ from onefield.kernels.cuda import hash_grid as twin
 
 torch.manual_seed(0)
 for dimension, features, resolutions, log2, along, count in [
-    (2, 3, (4, 40), 6, True, 150), (3, 2, (3, 500), 8, False, 90), (3, 1, (9,), 8, True, 90), (4, 1, (5,), 7, False, 90),
+    (2, 3, (4, 40), 6, True, 150),
+    (3, 2, (3, 500), 8, False, 90),
+    (3, 1, (9,), 8, True, 90),
+    (4, 1, (5,), 7, False, 90),
 ]:
     layout = contract.HashGridLayout.plan(dimension, resolutions, log2)
     points = torch.rand(count, dimension) * 1.2 - 0.1
