@@ -29,11 +29,12 @@ _CHUNK = 2**17
 _MOST_BROKEN_STEPS = 10
 _REPORTS = 20
 # Distances below this part of the domain's side weigh alike in the relative loss of shapes.
-_NEAR = 0.005
-# Samples of a shape: a pool with exact distances, of which each step draws a batch.
+_NEAR = 0.002
+# Samples of a shape: a pool with exact distances and one on the surface, of which each step draws a batch.
 _POOL = 2**19
-# Short fits see each sample this often, so that finding distances does not outlast them.
-_POOL_REUSE = 32
+_SURFACE_POOL = 2**21
+# Short fits see each sample with a distance this often, so that finding distances does not outlast them.
+_POOL_REUSE = 16
 _HELD_OUT = 2**17
 _WARMUP_STEPS = 20
 _VERSION = 1
@@ -180,7 +181,7 @@ def fit(
         trained = _checked(field, target)
     if isinstance(loaded, Shape):
         planned = recipe.steps if steps is None else int(steps)
-        source = _ShapeSource(loaded, min(_POOL, planned * recipe.batch // _POOL_REUSE), generator)
+        source = _ShapeSource(loaded, planned * recipe.batch // 2, generator)
     else:
         source = _SampleSource(loaded, target, generator)
     started = time.perf_counter()
@@ -233,18 +234,22 @@ class _SampleSource:
 
 
 class _ShapeSource:
-    """Batches of a shape's distances: half near the surface, in two widths, the rest everywhere."""
+    """Batches of a shape's distances: half on the surface, where they are 0 and cost nothing, half from a pool."""
 
-    def __init__(self, shape: Shape, pool: int, generator: torch.Generator) -> None:
+    def __init__(self, shape: Shape, draws: int, generator: torch.Generator) -> None:
         self._generator = generator
         self._side = shape.scale
-        self._points = shape_samples(shape, pool, generator)
+        self._surface = shape.surface_points(min(_SURFACE_POOL, draws), generator)
+        self._points = shape_samples(shape, min(_POOL, draws // _POOL_REUSE), generator)
         self._distances = shape.distance(self._points)
 
     def loss(self, field: Field, batch: int) -> Tensor:
-        picked = torch.randint(len(self._points), (batch,), generator=self._generator)
-        answer = field.query(self._points[picked], want=("distance",)).distance
-        truth = self._distances[picked]
+        half = batch // 2
+        on = torch.randint(len(self._surface), (batch - half,), generator=self._generator)
+        off = torch.randint(len(self._points), (half,), generator=self._generator)
+        points = torch.cat([self._surface[on], self._points[off]])
+        truth = torch.cat([torch.zeros(batch - half), self._distances[off]])
+        answer = field.query(points, want=("distance",)).distance
         # relative, so that the surface counts most (the loss of instant-ngp's shapes)
         return ((answer - truth).abs() / (truth.abs() + _NEAR * self._side)).mean()
 
