@@ -1,5 +1,8 @@
+import math
+
 import pytest
 import torch
+from skimage import data
 
 from onefield.errors import UsageError
 from onefield.fields.networks import Siren
@@ -55,3 +58,19 @@ def test_second_derivative_is_right():
 def test_refuses_a_frequency_that_is_not_positive():
     with pytest.raises(UsageError, match="w0 0"):
         Siren(2, 1, w0=0.0)
+
+
+def test_it_learns_a_photograph_as_fast_as_the_reference():
+    # the reference implementation reaches 37.5 dB after 100 full-batch steps of Adam at 1e-3, and 53.2 dB after 300
+    picture = torch.tensor(data.camera().reshape(64, 8, 64, 8).mean((1, 3)) / 127.5 - 1, dtype=torch.float32)
+    side = torch.linspace(-1, 1, 64)
+    points = torch.stack(torch.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+    torch.manual_seed(0)
+    network = Siren(2, 1, width=64, hidden_layers=2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        error = (network(points)[:, 0] - picture.reshape(-1)).square().mean()
+        error.backward()
+        optimizer.step()
+    assert 10 * math.log10(4 / error.item()) > 35.5
