@@ -181,14 +181,19 @@ class Scene:
     up_estimated: bool = False
     warnings: tuple[str, ...] = ()
 
-    def limited(self, rays: Rays) -> Rays:
-        """Rays of this scene's cameras with near and far filled in where the dataset states depths.
+    def limited(self, rays: Rays, cameras: Cameras | None = None) -> Rays:
+        """Rays with near and far filled in where the dataset states depths.
 
         Stated depths lie along the optical axis; the limits are along each ray.
+
+        Args:
+            rays: with the indices of their cameras.
+            cameras: which those are; None means this scene's own.
         """
         if self.near is None or self.far is None or rays.camera_indices is None:
             return rays
-        forwards = self.cameras.forwards.index_select(0, rays.camera_indices).to(rays.directions)
+        owners = self.cameras if cameras is None else cameras
+        forwards = owners.forwards.index_select(0, rays.camera_indices).to(rays.directions)
         cosines = (rays.directions * forwards).sum(-1).clamp(min=_SMALLEST_COSINE)
         return replace(rays, near=self.near / cosines, far=self.far / cosines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -103,6 +104,7 @@ class VolumeRenderer(nn.Module):
         *,
         background: Float[Tensor, "3"] | None = None,
         normals: bool = False,
+        limits: Callable[[Rays], Rays] | None = None,
         memory: int = DEFAULT_MEMORY,
     ) -> RenderedImage:
         """Renders one view in full, without gradients and within a budget of memory.
@@ -111,6 +113,7 @@ class VolumeRenderer(nn.Module):
             cameras, index: the view.
             background: one colour behind all; None asks the renderer's own background.
             normals: whether to fill `RenderedImage.normal`.
+            limits: fills in near and far of the rays, where the scene states them.
             memory: bytes that samples may take together, beside the image itself.
 
         Raises:
@@ -118,6 +121,8 @@ class VolumeRenderer(nn.Module):
         """
         self.check(field)
         rays = cameras.image_rays(index)
+        if limits is not None:
+            rays = limits(rays)
         at_once = rays_within(memory, self.sampler.evaluations_per_ray)
         parts: list[Rendering] = []
         for first in range(0, len(rays), at_once):

@@ -16,8 +16,8 @@ def run_command(json: bool = False) -> None:
     Args:
         json: print the result as JSON.
     """
-    from onefield.kernels.selftest import failing_kernels
     from onefield.kernels.system import describe_system
+    from onefield.tools.selftest import failing_kernels
 
     system = describe_system()
     failures = failing_kernels()

@@ -44,6 +44,8 @@ def _without_nan(value: Any) -> Any:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them, such as ``3m 20s``."""
+    if math.isinf(seconds):
+        return "?"
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

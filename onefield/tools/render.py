@@ -45,7 +45,10 @@ def run_command(
     folder = make_folder(opened.folder.path / "render" if output is None else output)
     images = []
     for index in range(len(cameras)):
-        rendered = opened.method.renderer.render_image(opened.method.field, cameras, index).color.clamp(0, 1)
+        image = opened.method.renderer.render_image(
+            opened.method.field, cameras, index, limits=lambda rays: opened.scene.limited(rays, cameras)
+        )
+        rendered = image.color.clamp(0, 1)
         images.append(rendered)
         write_image(folder / f"{index:04d}.png", rendered)
         say(f"frame {index + 1} of {len(cameras)}")

@@ -98,7 +98,9 @@ def evaluate(
     scores = []
     for done, index in enumerate(indices):
         index = int(index)
-        rendered = method.renderer.render_image(method.field, scene.cameras, index).color.clamp(0, 1)
+        rendered = method.renderer.render_image(
+            method.field, scene.cameras, index, limits=scene.limited
+        ).color.clamp(0, 1)
         truth = true_image(method, scene, index)
         small = min(truth.shape[:2]) < MS_SSIM_SMALLEST
         scores.append(
@@ -124,7 +126,7 @@ def true_image(method: Method, scene: Scene, index: int) -> Float[Tensor, "H W 3
     image = scene.images.image(index)
     if image.shape[-1] == 3:
         return image
-    rays = scene.cameras.image_rays(index)
+    rays = scene.image_rays(index)
     background = method.renderer.background(rays, None).reshape(*image.shape[:2], 3)
     return composite_alpha(image, background)
 

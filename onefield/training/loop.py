@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -112,6 +114,7 @@ class _Loop:
     should_stop: Callable[[], bool]
     psnr: float | None = None
     bad_steps: int = 0
+    recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RAY_ADAPTATION_STEPS))
     last_save: float = 0.0
 
     def run(self) -> Outcome:
@@ -121,6 +124,9 @@ class _Loop:
         interrupted = False
         while self.state.progress < 1.0 and not interrupted:
             result = take_step(self.state)
+            if self.state.step == 1:
+                # the first step of a machine compiles kernels, which is no part of training
+                started = time.monotonic()
             self.state.elapsed = time.monotonic() - started
             if result.trouble is None:
                 self.bad_steps = 0
@@ -162,11 +168,23 @@ class _Loop:
         _logger.warning("Went back to step %d with learning rates times %g.", self.state.step, scale)
 
     def _record(self, result: StepResult) -> None:
-        record = {"step": self.state.step, "seconds": self.state.elapsed, "loss": result.loss, "rays": result.rays, "samples": result.samples}
-        self.folder.append_metrics(record | {"terms": result.terms, "held_out_psnr": self.psnr})
+        self.folder.append_metrics(
+            {
+                "step": self.state.step,
+                "seconds": self.state.elapsed,
+                "loss": result.loss,
+                "terms": result.terms,
+                "held_out_psnr": self.psnr,
+                "rays": result.rays,
+                "samples": result.samples,
+            }
+        )
 
     def _report(self, result: StepResult) -> None:
         state, share = self.state, self.state.progress
+        self.recent.append((state.elapsed, result.rays))
+        since = state.elapsed - self.recent[0][0]
+        rays = sum(count for _, count in list(self.recent)[1:])
         self.observe(
             Progress(
                 step=state.step,
@@ -175,9 +193,9 @@ class _Loop:
                 terms=result.terms,
                 psnr=self.psnr,
                 samples_per_ray=result.samples / max(result.rays, 1),
-                rays_per_second=result.rays * state.step / max(state.elapsed, 1e-9),
+                rays_per_second=rays / since if since > 0 else 0.0,
                 elapsed=state.elapsed,
-                remaining=state.elapsed * (1 - share) / max(share, 1e-9),
+                remaining=state.elapsed * (1 - share) / share if share > 0 else math.inf,
             )
         )
 

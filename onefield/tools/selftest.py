@@ -14,7 +14,7 @@ _TOLERANCE = 1e-4
 
 
 def failing_kernels() -> list[str]:
-    """One sentence for each kernel that fails or differs from its reference on small inputs; empty where all is well."""
+    """One sentence for each kernel that fails or differs from its reference; empty where all is well."""
     failures = []
     for name, compute in _CHECKS.items():
         try:
