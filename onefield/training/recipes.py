@@ -129,7 +129,7 @@ def _hash_recipe(signal: Signal | Shape) -> Recipe:
     options = {"levels": 16, "features": 2, "width": 64, "hidden_layers": 2, "base_resolution": 16}
     if isinstance(signal, Shape):
         options |= {"log2_table_size": 17, "finest_resolution": 1024}
-        return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1500)
+        return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1800)
     longest, numbers = max(signal.shape), signal.values.numel()
     base = max(1, min(16, longest // 2))
     finest = max(base, longest)
@@ -138,6 +138,7 @@ def _hash_recipe(signal: Signal | Shape) -> Recipe:
     options |= {"log2_table_size": table, "base_resolution": base, "finest_resolution": finest}
     if signal.kind == "audio":
         options |= {"width": 32, "hidden_layers": 1}
+        return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 600)
     return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1500)
 
 
