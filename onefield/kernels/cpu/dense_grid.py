@@ -7,13 +7,12 @@ ones, each in the order of its points. The result does not depend on the number 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
-from onefield.kernels.cpu.table_rows import FAST, dot, gather, scatter
+from onefield.kernels.cpu.table_rows import FAST, dot, gather, scatter, threads_for
 from onefield.kernels.dense_grid import taps_of
 
 # Points whose rows and weights stay in the first-level cache between the phases.
@@ -249,7 +248,8 @@ def features(points: Tensor, directions: Tensor | None, grid: Tensor, interpolat
     out = torch.empty(points.shape[0], grid.shape[-1])
     table = _array(grid).reshape(-1, grid.shape[-1])
     shape = tuple(grid.shape[:-1])
-    _features(shape, taps_of(interpolation), _array(points), _array(directions), table, out.numpy())
+    with threads_for(points.shape[0]):
+        _features(shape, taps_of(interpolation), _array(points), _array(directions), table, out.numpy())
     return out
 
 
@@ -259,18 +259,14 @@ def grid_gradient(
     """Kernel of `dense_grid_gradient`: parallel over slabs of one colour."""
     shape = tuple(shape)
     order, limits = _slabs(points.detach(), shape)
-    gradient = torch.zeros(*shape, cotangents.shape[1])
-    _grid_gradient(
-        shape,
-        taps_of(interpolation),
-        _array(points[order]),
-        None if directions is None else _array(directions[order]),
-        _array(cotangents[order]),
-        limits,
-        numba.get_num_threads(),
-        gradient.numpy().reshape(-1, cotangents.shape[1]),
-    )
-    return gradient
+    gradient = np.zeros((*shape, cotangents.shape[1]), np.float32)
+    sorted_directions = None if directions is None else _array(directions[order])
+    with threads_for(points.shape[0]) as threads:
+        _grid_gradient(
+            shape, taps_of(interpolation), _array(points[order]), sorted_directions, _array(cotangents[order]),
+            limits, threads, gradient.reshape(-1, cotangents.shape[1]),
+        )  # fmt: skip
+    return torch.from_numpy(gradient)
 
 
 def point_gradient(
@@ -280,7 +276,8 @@ def point_gradient(
     out = torch.empty_like(points, memory_format=torch.contiguous_format)
     table = _array(grid).reshape(-1, grid.shape[-1])
     shape = tuple(grid.shape[:-1])
-    _point_gradient(
-        shape, taps_of(interpolation), _array(points), _array(directions), table, _array(cotangents), out.numpy()
-    )
+    with threads_for(points.shape[0]):
+        _point_gradient(
+            shape, taps_of(interpolation), _array(points), _array(directions), table, _array(cotangents), out.numpy()
+        )
     return out

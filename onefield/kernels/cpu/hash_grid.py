@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
-from onefield.kernels.cpu.table_rows import FAST, dot, gather, scatter
+from onefield.kernels.cpu.table_rows import FAST, dot, gather, scatter, threads_for
 from onefield.kernels.hash_grid import PRIMES, HashGridLayout
 
 # Points whose rows and weights stay in the first-level cache between the phases (measured: 256 beats 64 and 512).
@@ -285,9 +284,9 @@ def _array(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.detach().contiguous().numpy()
 
 
-def _chunk_size(points: Tensor) -> int:
+def _chunk_size(points: Tensor, threads: int) -> int:
     """At most `CHUNK`, fewer where that would leave threads without work."""
-    return max(BLOCK, min(CHUNK, -(-points.shape[0] // numba.get_num_threads())))
+    return max(BLOCK, min(CHUNK, -(-points.shape[0] // threads)))
 
 
 def _primes(layout: HashGridLayout) -> tuple[np.uint32, ...]:
@@ -300,10 +299,11 @@ def features(
     """Kernel of `onefield.kernels.hash_grid.hash_grid`: parallel over points."""
     layout = HashGridLayout.plan(points.shape[1], tuple(resolutions), log2_table_size)
     out = torch.empty(points.shape[0], layout.levels * table.shape[1])
-    _features(
-        _chunk_size(points), _primes(layout), _array(points), _array(directions), _array(table), *_levels(layout),
-        out.numpy(),
-    )  # fmt: skip
+    with threads_for(points.shape[0]) as threads:
+        _features(
+            _chunk_size(points, threads), _primes(layout), _array(points), _array(directions), _array(table),
+            *_levels(layout), out.numpy(),
+        )  # fmt: skip
     return out
 
 
@@ -315,21 +315,23 @@ def table_gradient(
     With many more threads than levels the points are sliced too, each slice into a table of its own.
     """
     layout = HashGridLayout.plan(points.shape[1], tuple(resolutions), log2_table_size)
-    threads = numba.get_num_threads()
-    return sliced_table_gradient(points, directions, cotangents, layout, threads, max(1, threads // layout.levels))
+    with threads_for(points.shape[0]) as threads:
+        slices = max(1, threads // layout.levels)
+        return sliced_table_gradient(points, directions, cotangents, layout, threads, slices)
 
 
 def sliced_table_gradient(
     points: Tensor, directions: Tensor | None, cotangents: Tensor, layout: HashGridLayout, slots: int, slices: int
 ) -> Tensor:
     """The table's gradient by ``slots`` workers, from ``slices`` parts of the points that are added at the end."""
-    gradients = torch.zeros(slices, layout.entries, cotangents.shape[1] // layout.levels)
+    # NumPy's zeros come from the system untouched: no pass over the table, no second parallel region.
+    gradients = np.zeros((slices, layout.entries, cotangents.shape[1] // layout.levels), np.float32)
     queue, limits = _schedule(layout, slots, slices)
     _table_gradient(
         _primes(layout), _array(points), _array(directions), _array(cotangents), *_levels(layout),
-        queue, limits, slices, gradients.numpy(),
+        queue, limits, slices, gradients,
     )  # fmt: skip
-    return gradients[0] if slices == 1 else gradients.sum(0)
+    return torch.from_numpy(gradients[0] if slices == 1 else gradients.sum(0))
 
 
 def point_gradient(
@@ -343,8 +345,9 @@ def point_gradient(
     """Kernel of `hash_grid_point_gradient`: parallel over points."""
     layout = HashGridLayout.plan(points.shape[1], tuple(resolutions), log2_table_size)
     out = torch.empty_like(points, memory_format=torch.contiguous_format)
-    _point_gradient(
-        _chunk_size(points), _primes(layout), _array(points), _array(directions), _array(table), _array(cotangents),
-        *_levels(layout), out.numpy(),
-    )  # fmt: skip
+    with threads_for(points.shape[0]) as threads:
+        _point_gradient(
+            _chunk_size(points, threads), _primes(layout), _array(points), _array(directions), _array(table),
+            _array(cotangents), *_levels(layout), out.numpy(),
+        )  # fmt: skip
     return out
