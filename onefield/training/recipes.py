@@ -1,4 +1,4 @@
-"""How each representation fits each kind of signal: its sizes, rates and batches, as measured on two cores."""
+"""How each representation fits each kind of signal: its sizes, rates and batches."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def recipe_for(name: str, signal: Signal | Shape) -> Recipe:
     """The recipe of a representation for a signal.
 
     Args:
-        name: one of `FIELD_NAMES`, or ``"auto"``: the one that was measured to do best for the kind of signal.
+        name: one of `FIELD_NAMES`, or ``"auto"``, which is the hash grid for every kind of signal.
 
     Raises:
         UsageError: an unknown name.
