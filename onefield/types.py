@@ -162,6 +162,7 @@ class Rendering:
         samples, weights: the packed intervals and their compositing weights (renderers that have them).
         densities: density at the packed intervals.
         proposals: for each proposal round (edges ``R S+1``, weights ``R S``); empty for other samplers.
+        looks: points that were considered before those that do not show were left out.
     """
 
     color: Float[Tensor, "R 3"]
@@ -172,6 +173,7 @@ class Rendering:
     weights: Float[Tensor, "N"] | None = None
     densities: Float[Tensor, "N"] | None = None
     proposals: tuple[tuple[Tensor, Tensor], ...] = ()
+    looks: int = 0
 
 
 @dataclass(frozen=True)

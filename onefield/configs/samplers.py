@@ -44,12 +44,14 @@ class Occupancy:
         resolution: cells along an edge, the same for every cascade.
         steps: samples along the region's diagonal at the finest step.
         cone_angle: growth of the step with distance, for scenes without bounds.
+        threshold: optical thickness of a step above which a cell is marched through.
     """
 
     kind: ClassVar[str] = "occupancy"
     resolution: int = 64
     steps: int = 200
     cone_angle: float = 0.004
+    threshold: float = 0.03
 
     def build(self, bounded: bool, extent: float) -> Sampler:
         """A sampler over the region, with as many doublings as the scene's extent needs."""
@@ -61,6 +63,7 @@ class Occupancy:
             cascades=cascades,
             step=region.diagonal / self.steps,
             cone_angle=0.0 if bounded else self.cone_angle,
+            threshold=self.threshold,
         )
 
 

@@ -22,6 +22,8 @@ from onefield.types import Rays, RaySamples, RenderedImage, Rendering
 
 # Samples that weigh less change no 8-bit pixel, even 30 of them on one ray.
 LEAST_WEIGHT = 1e-4
+# Points that are looked at together: their features stay in a processor's caches, and memory stays bounded.
+LOOK = 2**15
 
 
 @final
@@ -163,13 +165,23 @@ class VolumeRenderer(nn.Module):
             weights=weights,
             densities=density,
             proposals=sampling.proposals,
+            looks=len(sampling.samples),
         )
 
     @torch.no_grad()
     def _visible(self, field: Field, rays: Rays, samples: RaySamples) -> RaySamples:
         """The samples that show, by a look at density alone."""
-        directions = _looking(field, {"density"}, rays, samples)
-        density = field.query(points_on(rays, samples), directions=directions, want=("density",)).density.float()
+        points, directions = points_on(rays, samples), _looking(field, {"density"}, rays, samples)
+        density = torch.cat(
+            [
+                field.query(
+                    points[first : first + LOOK],
+                    directions=None if directions is None else directions[first : first + LOOK],
+                    want=("density",),
+                ).density.float()
+                for first in range(0, max(len(points), 1), LOOK)
+            ]
+        )
         weights = rendering_weights(density, samples.starts, samples.ends, samples.offsets, self.early_stop)
         # negated, so that values that are not numbers stay and are noticed
         shown = ~(weights < LEAST_WEIGHT)

@@ -24,7 +24,7 @@ def run_command(
 
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY or a mesh file.
-        field: representation, such as siren or hash; auto takes the best known for the kind of signal.
+        field: representation, such as siren or hash; auto takes one that suits the kind of signal.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.
@@ -41,7 +41,7 @@ def run_command(
         loaded, field, steps=steps, seconds=None if time is None else seconds_of(time), seed=seed, observe=say
     )
     folder = Path("fits") / signal.stem if output is None else output
-    written = write_fit(fitted, folder)
+    written = write_fit(fitted, folder, loaded)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items())
     show(
         {"signal": str(signal), "folder": str(folder), **fitted.metrics},

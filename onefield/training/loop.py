@@ -28,6 +28,8 @@ BAD_STEPS_BEFORE_ROLLBACK = 5
 ROLLBACKS_BEFORE_STOP = 3
 # The number of rays follows the mean over this many steps, so that one odd batch does not swing it.
 RAY_ADAPTATION_STEPS = 16
+# A look at density alone takes about a fifth of the time of a sample that colour and gradients are computed for.
+LOOK_COST = 0.2
 
 _logger = logging.getLogger("onefield.training")
 
@@ -228,7 +230,7 @@ def take_step(state: TrainingState) -> StepResult:
         state.optimizer.step(factor)
     state.step += 1
     samples = 0 if rendering.samples is None else len(rendering.samples)
-    _adapt_rays(state, len(rays), samples)
+    _adapt_rays(state, len(rays), samples + LOOK_COST * (rendering.looks - samples))
     values = {name: value.item() for name, value in terms.items()}
     return StepResult(loss.item(), values, len(rays), samples, trouble)
 
@@ -244,9 +246,9 @@ def non_finite(loss: Tensor, parameters: dict[str, torch.nn.Parameter]) -> str |
     return None
 
 
-def _adapt_rays(state: TrainingState, rays: int, samples: int) -> None:
+def _adapt_rays(state: TrainingState, rays: int, work: float) -> None:
     settings = state.method.settings
-    state.recent_samples.append(samples / max(rays, 1))
+    state.recent_samples.append(work / max(rays, 1))
     if len(state.recent_samples) < RAY_ADAPTATION_STEPS:
         return
     mean = max(sum(state.recent_samples) / len(state.recent_samples), 1.0)

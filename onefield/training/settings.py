@@ -31,11 +31,11 @@ class TrainingSettings:
 
     steps: int = 4000
     seconds: float | None = None
-    samples_per_step: int = 2**16
+    samples_per_step: int = 2**15
     first_rays: int = 256
     most_rays: int = 2**14
-    encoding_rate: float = 1e-2
-    network_rate: float = 5e-3
+    encoding_rate: float = 2e-2
+    network_rate: float = 3e-3
     network_decay: float = 0.0
     warmup: float = 0.01
     final_rate: float = 0.03

@@ -1,0 +1,88 @@
+"""``onefield bench``: how fast this machine runs the kernels that training spends its time in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from onefield.fields.encodings import HashGridEncoding
+from onefield.fields.networks.mlp import Mlp
+from onefield.kernels import use
+from onefield.kernels.adam import adam_step
+from onefield.kernels.composite import composite
+from onefield.tools.output import say, show
+
+POINTS = 2**16
+REPEATS = 5
+
+
+def run_command(json: bool = False) -> None:
+    """Times the main kernels beside their plain PyTorch references, in turns, and reports the ratio of the best times.
+
+    Args:
+        json: print the result as JSON.
+    """
+    rows = {}
+    for name, work in _works().items():
+        say(f"timing {name}")
+        fast, reference = _best_times(work)
+        rows[name] = {"milliseconds": fast * 1e3, "reference_milliseconds": reference * 1e3, "ratio": reference / fast}
+    lines = [f"{'forward and backward of ' + str(POINTS) + ' points':<40} {'kernel':>9} {'reference':>10} {'ratio':>7}"]
+    for name, row in rows.items():
+        lines.append(
+            f"{name:<40} {row['milliseconds']:7.1f}ms {row['reference_milliseconds']:8.1f}ms {row['ratio']:6.1f}x"
+        )
+    show({"points": POINTS, "threads": torch.get_num_threads(), "kernels": rows}, json, lines)
+
+
+def _best_times(work: Callable[[], None]) -> tuple[float, float]:
+    fast, reference = [], []
+    work()
+    for _ in range(REPEATS):
+        fast.append(_seconds(work))
+        with use("reference"):
+            reference.append(_seconds(work))
+    return min(fast), min(reference)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _works() -> dict[str, Callable[[], None]]:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    points = random(POINTS, 3)
+    encoding = HashGridEncoding(3, levels=8, features=4, log2_table_size=17)
+    network = Mlp(32, 16, 64, 1)
+    densities, colors = (random(POINTS) * 20).requires_grad_(), random(POINTS, 3).requires_grad_()
+    starts = (torch.arange(POINTS) % 32) / 32
+    offsets = torch.arange(0, POINTS + 1, 32)
+    table = [random(POINTS * 32) for _ in range(4)]
+
+    def encode() -> None:
+        encoding(points).sum().backward()
+
+    def run_network() -> None:
+        network(encoding(points).detach()).sum().backward()
+
+    def composite_rays() -> None:
+        composite(densities, colors, starts, starts + 1 / 32, offsets)[1].sum().backward()
+
+    def update() -> None:
+        adam_step(*table, 1e-2, 0.9, 0.99, 1e-15, 1, True)
+
+    return {
+        "hash grid (8 levels, 4 features)": encode,
+        "hash grid and network (64 wide)": run_network,
+        "compositing (32 samples a ray)": composite_rays,
+        "Adam step": update,
+    }
