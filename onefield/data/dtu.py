@@ -24,6 +24,7 @@ _FILE = "cameras_sphere.npz"
 _SILENT_SKEW = 0.5
 # Pixels times world units stay far below this; larger entries would overflow in a determinant.
 _LARGEST_ENTRY = 1e18
+_LEAST_RADIUS, _MOST_RADIUS = 1e-9, 1e12  # of the scene, in its own units
 
 
 def _recognises(path: Path) -> bool:
@@ -78,7 +79,8 @@ def _sphere(matrix: np.ndarray, file: Path) -> Similarity:
     expected = np.eye(4)
     expected[:3, :3] *= radius
     expected[:3, 3] = matrix[:3, 3]
-    if not 1e-9 < radius < 1e12 or np.abs(matrix - expected).max() > 1e-6 * radius:
+    # beyond these a scene is written wrong, not merely small or large
+    if not _LEAST_RADIUS < radius < _MOST_RADIUS or np.abs(matrix - expected).max() > 1e-6 * radius:
         raise DataError(f"{file}: scale_mat must scale alike on all axes and shift, got {matrix.tolist()}.")
     return Similarity.about(torch.from_numpy(matrix[:3, 3].copy()), 1.0 / radius)
 

@@ -29,6 +29,7 @@ from onefield.data.scene import Similarity
 from onefield.data.strict_json import JsonObject, read_json_object
 from onefield.errors import DataError
 
+_LEAST_SCALE = 1e-9  # beyond this, and above its inverse, the file is wrong
 _NGP_SCALE, _NGP_OFFSET = 0.33, 0.5
 _LARGEST_AABB_SCALE = 128.0
 # nerfstudio's depth images hold millimetres where nothing else is said.
@@ -106,7 +107,7 @@ def _aabb_scale(top: JsonObject) -> float:
 
 def _ngp_transform(top: JsonObject) -> Similarity:
     scale = top.number("scale", _NGP_SCALE)
-    if not 1e-9 < scale < 1e9:
+    if not _LEAST_SCALE < scale < 1 / _LEAST_SCALE:
         raise DataError(f"{top.where}: 'scale' is {scale}; it must be above 0.")
     offset = np.full(3, _NGP_OFFSET)
     if isinstance(top.values.get("offset"), list):

@@ -14,6 +14,7 @@ from onefield.kernels import use
 from onefield.kernels.adam import adam_step
 from onefield.kernels.composite import composite
 from onefield.tools.output import say, show
+from onefield.training.optimizer import EPSILON
 
 POINTS = 2**16
 REPEATS = 5
@@ -78,7 +79,7 @@ def _works() -> dict[str, Callable[[], None]]:
         composite(densities, colors, starts, starts + 1 / 32, offsets)[1].sum().backward()
 
     def update() -> None:
-        adam_step(*table, 1e-2, 0.9, 0.99, 1e-15, 1, True)
+        adam_step(*table, 1e-2, 0.9, 0.99, EPSILON, 1, True)
 
     return {
         "hash grid (8 levels, 4 features)": encode,

@@ -59,9 +59,10 @@ def _composite() -> list[Tensor]:
 
 def _adam() -> list[Tensor]:
     from onefield.kernels.adam import adam_step
+    from onefield.training.optimizer import EPSILON
 
     parameter, first, second = _random(100), torch.zeros(100), torch.zeros(100)
-    adam_step(parameter, _random(100) - 0.5, first, second, 0.01, 0.9, 0.99, 1e-15, 1, True)
+    adam_step(parameter, _random(100) - 0.5, first, second, 0.01, 0.9, 0.99, EPSILON, 1, True)
     return [parameter, first, second]
 
 

@@ -27,6 +27,7 @@ _NAME = re.compile(r"step-(\d{6,})(?:-(\d+))?")  # a step saved again has a seco
 _UNFINISHED = ".part"
 _TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
 _STATE_FILE = "state.json"
+_HEADER_START = 8  # of the JSON in a safetensors file
 _PICKLE_SIGNS = (b"\x80", b"PK\x03\x04")  # a pickle's protocol mark; the archive around PyTorch's pickles
 _logger = logging.getLogger("onefield.training")
 
@@ -250,7 +251,8 @@ def _read_tensors(path: Path, digest: str | None) -> dict[str, Tensor]:
         content = path.read_bytes()
     except OSError as error:
         raise _BadCheckpoint(f"{path} can't be read: {error}.") from error
-    if content.startswith(_PICKLE_SIGNS):
+    # the first bytes of a safetensors file are a length, which may look like anything; its header follows
+    if content.startswith(_PICKLE_SIGNS) and content[_HEADER_START : _HEADER_START + 1] != b"{":
         raise _BadCheckpoint(f"{path} is a pickle under another name; pickles can run code and are never read.")
     if hashlib.sha256(content).hexdigest() != digest:
         raise _BadCheckpoint(f"{path} does not have the content that was written ({len(content):,} bytes now).")

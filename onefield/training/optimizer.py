@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from onefield.errors import DataError
 from onefield.kernels.adam import adam_step
 
+# Tables get tiny gradients, which the usual 1e-8 would hold back (instant-ngp, section 4).
+EPSILON = 1e-15
+
 
 @dataclass(frozen=True)
 class GroupRate:
@@ -40,7 +43,7 @@ class Adam:
         rates: dict[str, GroupRate],
         beta1: float = 0.9,
         beta2: float = 0.99,
-        epsilon: float = 1e-15,
+        epsilon: float = EPSILON,
     ) -> None:
         """Starts with zero moments.
 
@@ -48,7 +51,7 @@ class Adam:
             parameters: by name, as they are saved.
             groups: the group of each parameter, by the parameter's name.
             rates: of each group.
-            epsilon: tables get tiny gradients, so that the usual 1e-8 would hold them back (instant-ngp: 1e-15).
+            epsilon: keeps the quotient finite where a moment is 0.
         """
         self.parameters = parameters
         self.groups = groups

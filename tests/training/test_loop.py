@@ -65,7 +65,7 @@ def test_many_bad_steps_lead_back_and_on(scene: Path, tmp_path: Path, caplog: py
 
 def test_lasting_trouble_ends_the_run(scene: Path, tmp_path: Path) -> None:
     opened = _opened(scene, tmp_path / "run", 100, _poison_at(set(range(2, 10**5))))
-    with pytest.raises(DivergedError, match="diverged at step .*the loss stays non-finite"):
+    with pytest.raises(DivergedError, match=r"diverged at step .*the loss stays non-finite"):
         run(opened)
 
 
