@@ -21,6 +21,33 @@ from onefield.training.settings import TrainingSettings
 BACKGROUNDS: dict[str, type[Background]] = {"white": White, "black": Black, "random": Random, "learned": Learned}
 
 
+# Points of structure from motion have outliers, and stand only where there is texture: half the depth of their nearest
+# hundredth is a safe side. Without points, nobody photographs a scene from closer than a tenth of the usual distance.
+POINT_QUANTILE, POINT_MARGIN = 0.01, 0.5
+DISTANCE_SHARE = 0.1
+# Enough points for a quantile.
+FEWEST_POINTS = 100
+
+
+def nearest_content(scene: Scene) -> float:
+    """Distance from the cameras within which nothing is expected, normalised units.
+
+    What floats close to a lens explains one photo and spoils all others, so samplers start behind it.
+    """
+    positions = scene.cameras.positions[scene.train_indices]
+    usual = DISTANCE_SHARE * float(positions.norm(dim=-1).median())
+    if scene.points is None or len(scene.points.points) < FEWEST_POINTS:
+        return usual
+    forwards = scene.cameras.forwards[scene.train_indices]
+    offsets = scene.points.points.double()[None] - positions[:, None]
+    depths = (offsets * forwards[:, None]).sum(-1)
+    seen = depths[depths > 0]
+    if len(seen) == 0:
+        return usual
+    ordered = seen.sort().values
+    return max(usual, POINT_MARGIN * float(ordered[int(POINT_QUANTILE * (len(ordered) - 1))]))
+
+
 @dataclass(frozen=True)
 class MethodConfig:
     """A method, complete: rerunning it on the same scene repeats the run.
@@ -50,7 +77,7 @@ class MethodConfig:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             built = self.field.build(scene.bounded, scene.extent_scale)
-            sampler = self.sampler.build(scene.bounded, scene.extent_scale)
+            sampler = self.sampler.build(scene.bounded, scene.extent_scale, nearest_content(scene))
             background = self._background(scene)
         renderer = VolumeRenderer(sampler, background, prefilter=self.prefilter)
         renderer.check(built)

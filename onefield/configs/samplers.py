@@ -30,10 +30,10 @@ class Uniform:
     kind: ClassVar[str] = "uniform"
     count: int = 96
 
-    def build(self, bounded: bool, extent: float) -> Sampler:
+    def build(self, bounded: bool, extent: float, near: float) -> Sampler:
         """A sampler between each ray's limits; beyond the region it spaces evenly in disparity."""
         del extent
-        return UniformSampler(self.count, disparity=not bounded)
+        return UniformSampler(self.count, disparity=not bounded, near=near)
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Occupancy:
     kind: ClassVar[str] = "occupancy"
     resolution: int = 64
     steps: int = 200
-    cone_angle: float = 0.004
+    cone_angle: float = 0.02
     threshold: float = 0.03
 
-    def build(self, bounded: bool, extent: float) -> Sampler:
+    def build(self, bounded: bool, extent: float, near: float) -> Sampler:
         """A sampler over the region, with as many doublings as the scene's extent needs."""
         cascades = 1 if bounded else 1 + max(0, math.ceil(math.log2(extent)))
         region = Bounds.cube(1.0)
@@ -64,6 +64,7 @@ class Occupancy:
             step=region.diagonal / self.steps,
             cone_angle=0.0 if bounded else self.cone_angle,
             threshold=self.threshold,
+            near=near,
         )
 
 
@@ -81,10 +82,10 @@ class Proposal:
     second: int = 48
     final: int = 24
 
-    def build(self, bounded: bool, extent: float) -> Sampler:
+    def build(self, bounded: bool, extent: float, near: float) -> Sampler:
         """A sampler with its own two small density fields."""
         proposals = [_proposal_field(resolution, bounded, extent) for resolution in (64, 128)]
-        return ProposalSampler(proposals, (self.first, self.second), self.final, disparity=not bounded)
+        return ProposalSampler(proposals, (self.first, self.second), self.final, disparity=not bounded, near=near)
 
 
 def _proposal_field(resolution: int, bounded: bool, extent: float) -> ComposedField | ContractedField:
