@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,12 +33,10 @@ def write_video(path: str | Path, frames: Iterable[Float[Tensor, "H W 3"]], fps:
     if fps < 1:
         raise UsageError(f"A video needs at least 1 frame a second, got {fps}.")
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        with explain_write_errors(path, partial):
-            with imageio.get_writer(partial, fps=fps, codec="libx264", quality=_QUALITY, macro_block_size=2) as writer:
-                for frame in frames:
-                    writer.append_data((frame.clamp(0, 1) * 255).round().byte().cpu().numpy())
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # the encoder is a process of its own, which may create its file late: in a folder of its own it can leave nothing
+    with explain_write_errors(path), tempfile.TemporaryDirectory(prefix=".video-", dir=path.parent) as folder:
+        partial = Path(folder) / path.name
+        with imageio.get_writer(partial, fps=fps, codec="libx264", quality=_QUALITY, macro_block_size=2) as writer:
+            for frame in frames:
+                writer.append_data((frame.clamp(0, 1) * 255).round().byte().cpu().numpy())
+        os.replace(partial, path)

@@ -10,8 +10,10 @@ import torch
 
 from onefield.configs.runs import Run, configure, run, start_run
 from onefield.data.demo_scene import write_demo_scene
-from onefield.errors import DivergedError
+from onefield.errors import DivergedError, ResourceError
 from onefield.losses.term import Evidence, LossTerm
+from onefield.training import state as state_module
+from onefield.training.checkpoints import load_checkpoint
 from onefield.training.loop import non_finite
 
 SMALL = [
@@ -75,3 +77,22 @@ def test_non_finite_names_the_tensor() -> None:
     assert non_finite(torch.tensor(1.0), {"good": good}) is None
     assert non_finite(torch.tensor(1.0), {"good": good, "table": bad}) == "the gradient of 'table'"
     assert non_finite(torch.tensor(float("nan")), {}) == "the loss"
+
+
+def test_a_full_disk_in_the_middle_is_told_and_training_goes_on(
+    scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = _opened(scene, tmp_path / "run", 6, _poison_at(set()))
+    settings = dataclasses.replace(opened.method.settings, save_seconds=1e-6)
+    opened = dataclasses.replace(opened, method=dataclasses.replace(opened.method, settings=settings))
+    whole, calls = state_module.save_checkpoint, iter(range(100))
+
+    def failing(*arguments, **named):
+        if next(calls) in (2, 3):
+            raise ResourceError("The disk is full while writing a checkpoint; free space there.")
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(state_module, "save_checkpoint", failing)
+    assert run(opened).step == 6
+    assert sum("Training goes on" in record.getMessage() for record in caplog.records) == 2
+    assert load_checkpoint(opened.folder.checkpoints).step == 6

@@ -1,0 +1,68 @@
+"""Methods built for scenes: every preset takes a step; samplers start behind the space in front of lenses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from onefield.configs.method import nearest_content
+from onefield.configs.presets import PRESETS, preset
+from onefield.configs.reading import changed
+from onefield.data.batches import RayBatches
+from onefield.data.demo_scene import write_demo_scene
+from onefield.data.formats import load_scene
+from onefield.data.scene import Scene
+from onefield.errors import UsageError
+from onefield.training.loop import take_step
+from onefield.training.state import TrainingState
+from onefield.types import PointCloud
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("scene")
+    write_demo_scene(folder, views=8, size=16)
+    return load_scene(folder)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool) -> None:
+    scene = dataclasses.replace(scene, bounded=bounded, extent_scale=1.0 if bounded else 4.0)
+    config = changed(PRESETS[name], ["training.first_rays=64"])
+    method = config.build(scene)
+    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices))
+    results = [take_step(state) for _ in range(2)]
+    assert all(result.trouble is None for result in results)
+    assert all(torch.isfinite(p).all() for p in method.model().parameters())
+
+
+def test_equal_seeds_build_equal_fields(scene: Scene) -> None:
+    one, other = (preset("ngp").build(scene).model().state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_nearest_content_follows_points_and_cameras(scene: Scene) -> None:
+    distances = scene.cameras.positions[scene.train_indices].norm(dim=-1)
+    assert nearest_content(scene) == pytest.approx(0.1 * float(distances.median()))
+    points = torch.rand(500, 3) * 0.02 - 0.01
+    with_points = dataclasses.replace(scene, points=PointCloud(points))
+    assert nearest_content(with_points) == pytest.approx(0.5 * float(distances.min()), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("losses.eikonal=0.1", "needs a field with distance"),
+        ("losses.variation=0.1", "DenseGridEncoding"),
+        ("losses.hubre=1", "did you mean 'huber'"),
+        ("background=whit", "did you mean 'white'"),
+        ("losses.huber=0", "objective is empty"),
+    ],
+)
+def test_parts_that_do_not_meet_are_told(scene: Scene, assignment: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        changed(preset("ngp"), [assignment]).build(scene)
+    assert words in str(caught.value)
