@@ -27,6 +27,31 @@ def _unbounded(field: Field, bounded: bool, extent: float) -> Field:
     return field if bounded else ContractedField(field, shape="cube", extent=extent)
 
 
+def _hash_grid(config: HashField | DistanceField, scale: float) -> HashGridEncoding:
+    return HashGridEncoding(
+        3,
+        levels=config.levels,
+        features=config.features,
+        log2_table_size=config.log2_table_size,
+        base_resolution=config.base_resolution,
+        finest_resolution=int(config.finest_resolution * scale),
+    )
+
+
+def _color(config: FieldConfig, features: int) -> ColorHead:
+    return ColorHead(
+        features,
+        SphericalHarmonicsEncoding(),
+        config.color_width,
+        config.color_layers,
+        precision=config.precision,
+    )
+
+
+def _geometry(config: HashField | FourierField | DistanceField, inputs: int) -> Mlp:
+    return Mlp(inputs, 1 + config.geometry_features, config.width, config.hidden_layers, precision=config.precision)
+
+
 @dataclass(frozen=True)
 class HashField:
     """Hash grid, small network, density and view-dependent colour (instant-ngp, Mueller et al. 2022).
@@ -52,30 +77,10 @@ class HashField:
 
     def build(self, bounded: bool, extent: float) -> Field:
         """A field over the region, contracted where the scene has no bounds."""
-        scale = 1 if bounded else CONTRACTED_HALF_EXTENT
-        encoding = HashGridEncoding(
-            3,
-            levels=self.levels,
-            features=self.features,
-            log2_table_size=self.log2_table_size,
-            base_resolution=self.base_resolution,
-            finest_resolution=int(self.finest_resolution * scale),
-        )
-        network = Mlp(
-            encoding.output_dimension,
-            1 + self.geometry_features,
-            self.width,
-            self.hidden_layers,
-            precision=self.precision,
-        )
-        color = ColorHead(
-            self.geometry_features,
-            SphericalHarmonicsEncoding(),
-            self.color_width,
-            self.color_layers,
-            precision=self.precision,
-        )
-        field = ComposedField(_region(bounded), encoding, network, [ExponentialDensity(), color])
+        encoding = _hash_grid(self, 1.0 if bounded else CONTRACTED_HALF_EXTENT)
+        network = _geometry(self, encoding.output_dimension)
+        heads = [ExponentialDensity(), _color(self, self.geometry_features)]
+        field = ComposedField(_region(bounded), encoding, network, heads)
         return _unbounded(field, bounded, extent)
 
 
@@ -99,21 +104,9 @@ class FourierField:
     def build(self, bounded: bool, extent: float) -> Field:
         """A field over the region, contracted where the scene has no bounds."""
         encoding = FourierEncoding(3, self.frequencies)
-        network = Mlp(
-            encoding.output_dimension,
-            1 + self.geometry_features,
-            self.width,
-            self.hidden_layers,
-            precision=self.precision,
-        )
-        color = ColorHead(
-            self.geometry_features,
-            SphericalHarmonicsEncoding(),
-            self.color_width,
-            self.color_layers,
-            precision=self.precision,
-        )
-        field = ComposedField(_region(bounded), encoding, network, [ExponentialDensity(), color])
+        network = _geometry(self, encoding.output_dimension)
+        heads = [ExponentialDensity(), _color(self, self.geometry_features)]
+        field = ComposedField(_region(bounded), encoding, network, heads)
         return _unbounded(field, bounded, extent)
 
 
@@ -144,10 +137,8 @@ class DenseField:
         region = _region(bounded)
         encoding = DenseGridEncoding(3, self.resolution, 1 + self.features)
         voxel = region.extent[0] / (self.resolution - 1)
-        color = ColorHead(
-            self.features, SphericalHarmonicsEncoding(), self.color_width, self.color_layers, precision=self.precision
-        )
-        field = ComposedField(region, encoding, None, [SoftplusDensity(self.initial_opacity, voxel), color])
+        heads = [SoftplusDensity(self.initial_opacity, voxel), _color(self, self.features)]
+        field = ComposedField(region, encoding, None, heads)
         return _unbounded(field, bounded, extent)
 
 
@@ -167,6 +158,7 @@ class DistanceField:
     base_resolution: int = 16
     finest_resolution: int = 512
     width: int = 64
+    hidden_layers: int = 1
     geometry_features: int = 15
     color_width: int = 64
     color_layers: int = 2
@@ -177,23 +169,10 @@ class DistanceField:
     def build(self, bounded: bool, extent: float) -> Field:
         """A distance field of the region; a scene without bounds is cut off at the region's border."""
         del bounded, extent
-        encoding = HashGridEncoding(
-            3,
-            levels=self.levels,
-            features=self.features,
-            log2_table_size=self.log2_table_size,
-            base_resolution=self.base_resolution,
-            finest_resolution=self.finest_resolution,
-        )
-        network = Mlp(encoding.output_dimension, 1 + self.geometry_features, self.width, 1, precision=self.precision)
-        color = ColorHead(
-            self.geometry_features,
-            SphericalHarmonicsEncoding(),
-            self.color_width,
-            self.color_layers,
-            precision=self.precision,
-        )
-        inner = ComposedField(Bounds.cube(1.0), encoding, network, [DistanceHead(self.sphere_radius), color])
+        encoding = _hash_grid(self, 1.0)
+        network = _geometry(self, encoding.output_dimension)
+        heads = [DistanceHead(self.sphere_radius), _color(self, self.geometry_features)]
+        inner = ComposedField(Bounds.cube(1.0), encoding, network, heads)
         return DistanceAsDensity(inner, beta=self.beta)
 
 
