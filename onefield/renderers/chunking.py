@@ -11,7 +11,7 @@ from onefield.types import RaySamples
 # Memory that one sample takes while a field without gradients answers it: 32 features and layers of 64 in float32,
 # several of them alive at once.
 BYTES_PER_SAMPLE = 2048
-DEFAULT_MEMORY = 2**29
+DEFAULT_MEMORY = 2**27
 # Rays that are sampled together: enough to fill the cores, few enough for an image to report progress.
 MOST_RAYS = 2**14
 
