@@ -273,5 +273,5 @@ def test_unknown_folders_are_told_what_was_looked_for(tmp_path):
     for form in SCENE_FORMATS:
         assert form.looked_for in str(caught.value)
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"1 images but no camera poses.*onefield process"):
+    with pytest.raises(DataError, match=r"1 images but no camera poses.*COLMAP"):
         load_scene(tmp_path)
