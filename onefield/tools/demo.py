@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onefield.configs.runs import configure, run, score, start_run
-from onefield.errors import InterruptedRun
+from onefield.configs.runs import configure, score, start_run
 from onefield.files import make_folder
-from onefield.tools.compiling import announce_compilation
-from onefield.tools.output import TrainingDisplay, duration, say, show
-from onefield.tools.signals import StopSignals
+from onefield.tools.output import duration, say, show
+from onefield.tools.train import train_to_end
 
 SCENE_FOLDER = "scene"
 RUN_FOLDER = "run"
@@ -36,13 +34,7 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     write_demo_scene(folder / SCENE_FOLDER, views=VIEWS, size=SIZE)
     opened = start_run(configure(folder / SCENE_FOLDER, seconds=seconds), _fresh(folder / RUN_FOLDER))
     say(f"2/4  training {opened.method.name} for {duration(seconds)}")
-    announce_compilation()
-    with StopSignals() as signals, TrainingDisplay() as display:
-        outcome = run(opened, observe=display, should_stop=signals.stop_asked)
-    if outcome.interrupted:
-        raise InterruptedRun(
-            f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"
-        )
+    outcome = train_to_end(opened)
     say("3/4  scoring held-out views")
     summary = score(opened).summary()
     say("4/4  extracting the mesh")

@@ -13,6 +13,7 @@ from onefield.errors import InterruptedRun, UsageError
 from onefield.tools.compiling import announce_compilation
 from onefield.tools.output import TrainingDisplay, duration, say, seconds_of, show
 from onefield.tools.signals import StopSignals
+from onefield.training.loop import Outcome
 
 
 def run_command(
@@ -31,13 +32,13 @@ def run_command(
     """Trains a scene and scores it on the views that were held out.
 
     Args:
-        scene: folder of the dataset (its format is found out); with --resume also the folder of a run.
+        scene: folder of the dataset (its format is found out); with --resume the folder of a run, or one above it.
         method: preset: ngp (hash grid), dense (grid), nerf (network), sdf (surface).
         steps: training steps.
         time: training time instead, such as 90s, 10m or 1.5h.
         downscale: makes images this many times smaller.
         output: the run's folder; runs/SCENE/METHOD-TIME by default.
-        resume: go on with the run at this path, or with the newest run of this scene.
+        resume: go on with the run at this path, or with the newest below it.
         seed: of all random numbers.
         set: further settings as key=value, such as field.levels=12 losses.distortion=0.01.
         json: print the result as JSON.
@@ -55,8 +56,8 @@ def run_command(
     train_and_score(opened, resume, json)
 
 
-def train_and_score(opened: Run, resume: bool, json: bool) -> None:
-    """Trains a run to its end, scores it, and shows the figures.
+def train_to_end(opened: Run, resume: bool = False) -> Outcome:
+    """Trains a run with its progress shown.
 
     Raises:
         InterruptedRun: a signal stopped it; its state is saved.
@@ -68,6 +69,12 @@ def train_and_score(opened: Run, resume: bool, json: bool) -> None:
         raise InterruptedRun(
             f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"
         )
+    return outcome
+
+
+def train_and_score(opened: Run, resume: bool, json: bool) -> None:
+    """Trains a run to its end, scores it, and shows the figures."""
+    outcome = train_to_end(opened, resume)
     say(f"trained {outcome.step} steps in {duration(outcome.elapsed)}")
     opened = replace(opened, step=outcome.step)
     if len(opened.scene.test_indices) == 0:

@@ -139,7 +139,7 @@ class _Loop:
                 self._record(result)
             self._report(result)
             interrupted = self.should_stop()
-            if interrupted or self.state.elapsed - self.last_save > settings.save_seconds:
+            if self.state.elapsed - self.last_save > settings.save_seconds:
                 self._save()
         self.state.save(self.folder.checkpoints)
         return Outcome(self.state.step, self.state.elapsed, interrupted)

@@ -57,11 +57,10 @@ class Method:
         """The rate group of every parameter, by the name it has in `model`."""
         group_of = {
             id(parameter): group
-            for group, parameters in self.field.parameter_groups().items()
+            for owner in (self.field, self.renderer)
+            for group, parameters in owner.parameter_groups().items()
             for parameter in parameters
         }
-        for parameters in (self.renderer.parameter_groups(),):
-            group_of |= {id(p): group for group, listed in parameters.items() for p in listed}
         return {name: group_of.get(id(p), "network") for name, p in self.model().named_parameters()}
 
 
