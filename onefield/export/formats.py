@@ -23,6 +23,7 @@ from onefield.types import Mesh
 
 MESH_FORMATS = {
     ".glb": "onefield.export.glb",
+    ".html": "onefield.export.html",
     ".obj": "onefield.export.obj",
     ".ply": "onefield.export.ply",
     ".stl": "onefield.export.stl",

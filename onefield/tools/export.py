@@ -29,7 +29,8 @@ def run_command(
 
     Args:
         run: folder of the run, or one above it for the newest.
-        to: file to write, its suffix says the format (.glb, .ply, .obj, .stl); a bare name goes to RUN/export.
+        to: file to write, its suffix says the format (.glb, .ply, .obj, .stl; .html is a page in which
+            the mesh can be turned); a bare name goes to RUN/export.
         resolution: cells along an edge of the region of interest.
         isovalue: of the surface; chosen from the field by default.
         faces: simplify to about so many triangles.

@@ -1,0 +1,62 @@
+"""One self-contained page in which a mesh can be turned and zoomed, without a network or another program.
+
+The page is `page.html` with its style and scripts put in, and the mesh inside as GLB in base64. What is drawn is chosen
+by the media type of what lies inside: another kind of content is one more script that lists itself in ``CONTENTS``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from importlib import resources
+from pathlib import Path
+from typing import BinaryIO
+
+from onefield.errors import DataError
+from onefield.export import glb
+from onefield.types import Mesh
+
+TITLE = "Mesh"
+_MEDIA_TYPE = "model/gltf-binary"
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_CONTENT = re.compile(rb'<script id="content" type="model/gltf-binary">([A-Za-z0-9+/=]*)</script>')
+_END = b"</html>\n"
+
+
+def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
+    """The page; notes are those of GLB, which the mesh is stored as."""
+    content = io.BytesIO()
+    notes = glb.write(mesh, content)
+    before, after = _page(_MEDIA_TYPE, ("page.js", "page_mesh.js"))
+    file.write(before)
+    file.write(base64.b64encode(content.getbuffer()))
+    file.write(after)
+    return notes
+
+
+def read(content: bytes, path: Path) -> Mesh:
+    """The mesh out of a page that `write` made."""
+    found = _CONTENT.search(content)
+    if found is None or not content.endswith(_END):
+        raise DataError(f"{path} is no whole page with a mesh in it as Onefield writes them; export it again.")
+    return glb.read(base64.b64decode(found[1], validate=True), path)
+
+
+def _page(media_type: str, scripts: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """What stands before and behind the content."""
+    slots = {
+        "title": TITLE,
+        "style": _source("page.css"),
+        "script": "".join(map(_source, scripts)),
+        "media_type": media_type,
+        "payload": "\0",
+    }
+    # in one pass, so that nothing that was put in is looked at again
+    filled = _SLOT.sub(lambda slot: slots[slot[1]], _source("page.html"))
+    before, _, after = filled.partition("\0")
+    return before.encode(), after.encode()
+
+
+def _source(name: str) -> str:
+    return resources.files("onefield.export").joinpath(name).read_text(encoding="utf-8")
