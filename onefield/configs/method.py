@@ -9,13 +9,16 @@ import torch
 
 from onefield.configs.fields import FieldConfig, HashField
 from onefield.configs.objective import build_objective
-from onefield.configs.samplers import Occupancy, SamplerConfig
+from onefield.configs.samplers import Occupancy, Outlook, SamplerConfig
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
+from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
 from onefield.renderers.volume import VolumeRenderer
+from onefield.training.appearance import build_appearance
 from onefield.training.method import Method
+from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
 
 BACKGROUNDS: dict[str, type[Background]] = {"white": White, "black": Black, "random": Random, "learned": Learned}
@@ -48,6 +51,27 @@ def nearest_content(scene: Scene) -> float:
     return max(usual, POINT_MARGIN * float(ordered[int(POINT_QUANTILE * (len(ordered) - 1))]))
 
 
+def outlook(scene: Scene) -> Outlook:
+    """What samplers need to know of a scene's training views."""
+    cameras = scene.cameras[scene.train_indices]
+    pixels = cameras.positions.norm(dim=-1) / cameras.focal.mean(dim=-1)
+    return Outlook(scene.bounded, scene.extent_scale, nearest_content(scene), float(pixels.median()))
+
+
+def wanted_losses(weights: dict[str, float], scene: Scene) -> dict[str, float]:
+    """The weights of a configuration, and those that the scene's masks ask for.
+
+    Raises:
+        UsageError: depth is weighed in, but the scene has none.
+    """
+    if weights.get("depth") and scene.depths is None:
+        raise UsageError(
+            f"losses.depth is {weights['depth']:g}, but {scene.path} has no depth maps; leave it out, or name the maps "
+            "in the dataset (depth_file_path of a frame in transforms.json)."
+        )
+    return {"carve": CARVE_WEIGHT} | weights if scene.mask_meaning == "carve" else weights
+
+
 @dataclass(frozen=True)
 class MethodConfig:
     """A method, complete: rerunning it on the same scene repeats the run.
@@ -58,6 +82,8 @@ class MethodConfig:
         background: ``auto`` takes what the scene's format asks for, else black for open scenes and white for photos
             with alpha.
         prefilter: ask for density without gradients first and train only on samples that are seen.
+        refine_poses: learn corrections of the training cameras.
+        appearance: learned for each image: ``none``, ``exposure``, ``affine`` or ``code``.
     """
 
     method: str
@@ -66,6 +92,8 @@ class MethodConfig:
     losses: dict[str, float] = dataclasses.field(default_factory=lambda: {"huber": 1.0})
     background: str = "auto"
     prefilter: bool = True
+    refine_poses: bool = False
+    appearance: str = "none"
     training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
 
     def build(self, scene: Scene) -> Method:
@@ -77,19 +105,23 @@ class MethodConfig:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             built = self.field.build(scene.bounded, scene.extent_scale)
-            sampler = self.sampler.build(scene.bounded, scene.extent_scale, nearest_content(scene))
+            sampler = self.sampler.build(outlook(scene))
             background = self._background(scene)
+            appearance = build_appearance(self.appearance, len(scene), scene.train_indices, scene.alpha)
         renderer = VolumeRenderer(sampler, background, prefilter=self.prefilter)
         renderer.check(built)
         if isinstance(self.sampler, Occupancy):
             sampler.mark_invisible(scene.cameras[scene.train_indices])
+        objective = build_objective(wanted_losses(self.losses, scene), built)
         return Method(
             name=self.method,
             field=built,
             renderer=renderer,
-            objective=build_objective(self.losses, built),
+            objective=objective if appearance is None else (*objective, appearance.prior()),
             settings=self.training,
             strategies=build_strategies(self.field, built),
+            poses=PoseRefinement(scene.cameras, scene.train_indices) if self.refine_poses else None,
+            appearance=appearance,
         )
 
     def _background(self, scene: Scene) -> Background:

@@ -18,6 +18,26 @@ from onefield.renderers.sampling.sampler import Sampler
 from onefield.renderers.sampling.uniform import UniformSampler
 from onefield.types import Bounds
 
+# Steps along the region's diagonal: more would look between the finest vertices of any grid in use, fewer past things.
+FEWEST_STEPS, MOST_STEPS = 128, 1024
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the sampling of a scene depends on; lengths in normalised units.
+
+    Attributes:
+        bounded: nothing lies outside the region.
+        extent: half the edge of the cube that holds all there is to see, over the region's.
+        near: distance from the cameras within which nothing is expected.
+        pixel: width of a pixel of the usual training view at the region's centre.
+    """
+
+    bounded: bool
+    extent: float
+    near: float
+    pixel: float
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -30,10 +50,9 @@ class Uniform:
     kind: ClassVar[str] = "uniform"
     count: int = 96
 
-    def build(self, bounded: bool, extent: float, near: float) -> Sampler:
+    def build(self, outlook: Outlook) -> Sampler:
         """A sampler between each ray's limits; beyond the region it spaces evenly in disparity."""
-        del extent
-        return UniformSampler(self.count, disparity=not bounded, near=near)
+        return UniformSampler(self.count, disparity=not outlook.bounded, near=outlook.near)
 
 
 @dataclass(frozen=True)
@@ -42,29 +61,31 @@ class Occupancy:
 
     Attributes:
         resolution: cells along an edge, the same for every cascade.
-        steps: samples along the region's diagonal at the finest step.
+        step_pixels: finest step in pixels of the usual training view: details smaller than a pixel can't be learned, and
+            steps of many blur what could be (on 400 pixels 2 gained 0.6 dB over 4 in the same time).
         cone_angle: growth of the step with distance, for scenes without bounds.
         threshold: optical thickness of a step above which a cell is marched through.
     """
 
     kind: ClassVar[str] = "occupancy"
     resolution: int = 64
-    steps: int = 200
+    step_pixels: float = 2.0
     cone_angle: float = 0.02
     threshold: float = 0.03
 
-    def build(self, bounded: bool, extent: float, near: float) -> Sampler:
+    def build(self, outlook: Outlook) -> Sampler:
         """A sampler over the region, with as many doublings as the scene's extent needs."""
-        cascades = 1 if bounded else 1 + max(0, math.ceil(math.log2(extent)))
+        cascades = 1 if outlook.bounded else 1 + max(0, math.ceil(math.log2(outlook.extent)))
         region = Bounds.cube(1.0)
+        step = min(max(self.step_pixels * outlook.pixel, region.diagonal / MOST_STEPS), region.diagonal / FEWEST_STEPS)
         return OccupancySampler(
             region,
             resolution=self.resolution,
             cascades=cascades,
-            step=region.diagonal / self.steps,
-            cone_angle=0.0 if bounded else self.cone_angle,
+            step=step,
+            cone_angle=0.0 if outlook.bounded else self.cone_angle,
             threshold=self.threshold,
-            near=near,
+            near=outlook.near,
         )
 
 
@@ -82,10 +103,16 @@ class Proposal:
     second: int = 48
     final: int = 24
 
-    def build(self, bounded: bool, extent: float, near: float) -> Sampler:
+    def build(self, outlook: Outlook) -> Sampler:
         """A sampler with its own two small density fields."""
-        proposals = [_proposal_field(resolution, bounded, extent) for resolution in (64, 128)]
-        return ProposalSampler(proposals, (self.first, self.second), self.final, disparity=not bounded, near=near)
+        proposals = [_proposal_field(resolution, outlook.bounded, outlook.extent) for resolution in (64, 128)]
+        return ProposalSampler(
+            proposals,
+            (self.first, self.second),
+            self.final,
+            disparity=not outlook.bounded,
+            near=outlook.near,
+        )
 
 
 def _proposal_field(resolution: int, bounded: bool, extent: float) -> ComposedField | ContractedField:

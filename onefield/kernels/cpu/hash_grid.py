@@ -20,9 +20,9 @@ from onefield.kernels.hash_grid import PRIMES, HashGridLayout
 
 # Points whose rows and weights stay in the first-level cache between the phases (measured: 256 beats 64 and 512).
 BLOCK = 256
-# Points that go through all levels before the next are taken: their outputs stay in the second-level cache, while each
-# level's table serves as many points in a row as possible (measured: 4096 beats 1024 and 16384).
-CHUNK = 4096
+# Points that go through a level before the next one's turn: so many that most of a level's table is read several times
+# while it stays in the last-level cache (measured: 2^16 is 25 to 35 % faster than 2^12 or 2^14).
+CHUNK = 2**16
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 
@@ -220,9 +220,7 @@ def _table_gradient(
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _point_gradient(
-    chunk_size, primes, points, directions, table, cotangents, cells, offsets, sizes, hashed, out
-):
+def _point_gradient(chunk_size, primes, points, directions, table, cotangents, cells, offsets, sizes, hashed, out):
     dimension = len(primes)
     corners = 1 << dimension
     width = table.shape[1]
@@ -251,9 +249,7 @@ def _point_gradient(
                 if directions is None:
                     _add_gradient(primes, fraction, slopes, strengths, count, gradient, start)
                 else:
-                    _add_curvature(
-                        primes, fraction, slopes, directions, first, strengths, count, gradient, start
-                    )
+                    _add_curvature(primes, fraction, slopes, directions, first, strengths, count, gradient, start)
         for p in range(length):
             for axis in range(dimension):
                 out[begin + p, axis] = gradient[axis, p]
@@ -261,9 +257,7 @@ def _point_gradient(
 
 @lru_cache(maxsize=64)
 def _levels(layout: HashGridLayout) -> tuple[np.ndarray, ...]:
-    return tuple(
-        np.array(column) for column in (layout.resolutions, layout.offsets, layout.sizes, layout.hashed)
-    )
+    return tuple(np.array(column) for column in (layout.resolutions, layout.offsets, layout.sizes, layout.hashed))
 
 
 @lru_cache(maxsize=64)
