@@ -16,6 +16,7 @@ from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
 from onefield.files import make_folder
+from onefield.kernels.system import describe_system
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.evaluation import Evaluation, evaluate
 from onefield.training.loop import Outcome, Progress, run_training
@@ -113,11 +114,13 @@ def start_run(config: RunConfig, output: Path | None = None) -> Run:
 def scene_facts(scene: Scene) -> dict:
     """What ``scene.json`` keeps: the way back to the dataset's frame, and which views were held out."""
     return {
+        "name": scene.name,
         "format": scene.format,
         "transform": scene.transform.to_record(),
         "train": [scene.image_names[int(index)] for index in scene.train_indices],
         "held_out": [scene.image_names[int(index)] for index in scene.test_indices],
         "up_estimated": scene.up_estimated,
+        "warnings": list(scene.warnings),
     }
 
 
@@ -172,6 +175,7 @@ def run(
 ) -> Outcome:
     """Trains an opened run; two processes never train in one folder at once."""
     with opened.folder.locked(), opened.folder.logging():
+        opened.folder.write_machine(describe_system().as_json())
         return run_training(
             opened.method,
             opened.scene,
@@ -187,7 +191,7 @@ def score(opened: Run, split: str = "held-out", observe: Callable[[int, int], No
     pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
     make_folder(pictures)
     result = evaluate(opened.method, opened.scene, split, pictures, observe)
-    opened.folder.write_evaluation(result.as_json(), split)
+    opened.folder.write_evaluation({"step": opened.step, **result.as_json()}, split)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from onefield.configs.runs import configure, score, start_run
@@ -36,6 +37,7 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     say(f"2/4  training {opened.method.name} for {duration(seconds)}")
     outcome = train_to_end(opened)
     say("3/4  scoring held-out views")
+    opened = replace(opened, step=outcome.step)
     summary = score(opened).summary()
     say("4/4  extracting the mesh")
     mesh_path = opened.folder.exports / "mesh.glb"

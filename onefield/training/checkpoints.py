@@ -113,6 +113,22 @@ def save_checkpoint(
     return final
 
 
+def newest_state(folder: str | Path) -> tuple[int, dict] | None:
+    """Step and plain data of the newest checkpoint, without its tensors and unchecked, for those who report on a run.
+
+    Returns:
+        None where there is no checkpoint, or its data can't be read.
+    """
+    for (step, _), path in _saved(Path(folder)):
+        try:
+            state = json.loads((path / _STATE_FILE).read_text(encoding="utf-8")).get("state")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(state, dict):
+            return step, state
+    return None
+
+
 def load_checkpoint(
     folder: str | Path,
     step: int | None = None,

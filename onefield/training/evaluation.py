@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -95,6 +96,7 @@ def evaluate(
         observe: told how many views are done, of how many.
     """
     indices = scene.test_indices if split == "held-out" else scene.train_indices
+    files = picture_names([scene.image_names[int(index)] for index in indices])
     scores = []
     for done, index in enumerate(indices):
         index = int(index)
@@ -112,9 +114,17 @@ def evaluate(
             )
         )
         if pictures is not None:
-            write_image(pictures / f"{Path(scene.image_names[index]).stem}.png", comparison(truth, rendered))
+            write_image(pictures / files[done], comparison(truth, rendered))
         observe(done + 1, len(indices))
     return Evaluation(split, method.renderer.background.name, tuple(scores))
+
+
+def picture_names(views: Sequence[str]) -> list[str]:
+    """File names of the views' pictures: the last part of a view's name, or the whole name where that occurs twice."""
+    stems = [PurePosixPath(view).stem for view in views]
+    common = {stem for stem, count in Counter(stems).items() if count > 1}
+    whole = ["-".join(part for part in PurePosixPath(view).parts if part not in ("/", "..")) for view in views]
+    return [f"{long if stem in common else stem}.png" for stem, long in zip(stems, whole, strict=True)]
 
 
 # Five halvings must leave the 11-pixel window of MS-SSIM (Wang et al. 2003) some room.

@@ -27,7 +27,7 @@ _TRIES = 5  # of two processes that take over a dead one's lock at once, one has
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``runs/<scene>/<method>-<time>/``: config.yaml, scene.json, metrics.jsonl, log.txt, checkpoints, eval, export.
+    """``runs/<scene>/<method>-<time>/``: what is in it stands in docs/architecture.md.
 
     Attributes:
         path: the run's own folder.
@@ -96,6 +96,14 @@ class RunFolder:
         return self.path / "scene.json"
 
     @property
+    def machine(self) -> Path:
+        return self.path / "machine.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -141,18 +149,35 @@ class RunFolder:
         Raises:
             DataError: it can't be read, or holds no object.
         """
-        try:
-            facts = json.loads(_read_text(self.scene))
-        except ValueError as error:
-            raise DataError(f"{self.scene} is broken JSON: {error}; restore it or train again.") from error
-        if not isinstance(facts, dict):
-            raise DataError(f"{self.scene} holds no facts about a scene; restore it or train again.")
+        facts = _read_json(self.scene)
+        if facts is None:
+            raise DataError(f"{self.scene} is missing; restore it or train again.")
         return facts
+
+    def write_machine(self, facts: Mapping[str, object]) -> None:
+        """Writes plain data about the machine that trains as machine.json."""
+        write_atomically(self.machine, _plain_json(facts))
+
+    def read_machine(self) -> dict | None:
+        """The plain data of machine.json; None where it was not written.
+
+        Raises:
+            DataError: it can't be read, or holds no object.
+        """
+        return _read_json(self.machine)
 
     def write_evaluation(self, result: Mapping[str, object], split: str) -> None:
         """Writes plain data as ``eval/<split>.json``."""
         make_folder(self.evaluation)
         write_atomically(self.evaluation / f"{_file_name(split)}.json", _plain_json(result))
+
+    def read_evaluation(self, split: str) -> dict | None:
+        """The plain data of ``eval/<split>.json``; None where that was not written.
+
+        Raises:
+            DataError: it can't be read, or holds no object.
+        """
+        return _read_json(self.evaluation / f"{_file_name(split)}.json")
 
     def append_metrics(self, record: Mapping[str, object]) -> None:
         """Adds one line to metrics.jsonl; numbers that are not finite are written as null.
@@ -282,6 +307,18 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read: {error}; restore it or train again.") from error
+
+
+def _read_json(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(_read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path} is broken JSON: {error}; restore it or train again.") from error
+    if not isinstance(facts, dict):
+        raise DataError(f"{path} holds no facts; restore it or train again.")
+    return facts
 
 
 def _plain_json(data: Mapping[str, object]) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from onefield import files
 from onefield.errors import DataError, ResourceError, UsageError
 from onefield.training import checkpoints
-from onefield.training.checkpoints import load_checkpoint, save_checkpoint
+from onefield.training.checkpoints import load_checkpoint, newest_state, save_checkpoint
 
 
 def tensors(step):
@@ -50,6 +50,15 @@ def test_the_newest_stay_and_can_be_asked_for(tmp_path):
     assert load_checkpoint(tmp_path, 1_000_000).state == {"step": 1_000_000}
     with pytest.raises(DataError, match="no checkpoint of step 5; there are those of 1000000, 1000001"):
         load_checkpoint(tmp_path, 5)
+
+
+def test_the_newest_state_is_told_without_tensors(tmp_path):
+    assert newest_state(tmp_path / "none") is None
+    for step in (5, 10):
+        (save(tmp_path, step) / "model.safetensors").unlink()
+    assert newest_state(tmp_path) == (10, {"step": 10})
+    (tmp_path / "step-000010" / "state.json").write_text("{")
+    assert newest_state(tmp_path) == (5, {"step": 5})
 
 
 def test_resuming_earlier_abandons_later_steps(tmp_path):

@@ -169,3 +169,16 @@ def test_file_systems_without_links_lock_too(run, monkeypatch):
             pass
         assert run.lock.is_file()
     assert not run.lock.exists()
+
+
+def test_facts_about_machine_and_views_read_back(run):
+    assert run.read_machine() is None
+    assert run.read_evaluation("held-out") is None
+    run.write_machine({"cores": 2, "memory_total": float("inf")})
+    run.write_evaluation({"psnr": 20.5, "per_view": [{"view": "a"}]}, "held-out")
+    assert run.read_machine() == {"cores": 2, "memory_total": None}
+    assert run.read_evaluation("held-out") == {"psnr": 20.5, "per_view": [{"view": "a"}]}
+    for broken in ("{", "[1]"):
+        run.machine.write_text(broken)
+        with pytest.raises(DataError, match=r"machine\.json"):
+            run.read_machine()
