@@ -70,7 +70,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
     fits = [_fitted(view, header, path) for view, header in zip(views, headers, strict=True)]
     for view, fit in zip(views, fits, strict=True):
         check_proportions(view.name, fit.size, fit.focal, fit.center, str(path))
-    warnings += _rescaling_warnings(views, fits)
+    warnings += _rescaling_warnings(views, fits) + _linear_warnings(headers)
     cameras = _cameras(views, fits)
     transform, up_estimated = _placement(capture, cameras)
     cameras = transform.apply_cameras(cameras)
@@ -193,6 +193,13 @@ def _rescaling_warnings(views: list[View], fits: list[_Fit]) -> list[str]:
     if stored:
         warnings.append(f"{stored} images keep their stored orientation despite EXIF, as their intrinsics fit that.")
     return warnings
+
+
+def _linear_warnings(headers: list[ImageHeader]) -> list[str]:
+    linear = sum(header.linear for header in headers)
+    if linear == 0:
+        return []
+    return [f"{linear} images hold linear light; it is clipped to [0, 1] and encoded as sRGB, without tone mapping."]
 
 
 def _cameras(views: list[View], fits: list[_Fit]) -> Cameras:

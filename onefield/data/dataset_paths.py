@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onefield.errors import DataError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".exr", ".hdr")
 
 
 def inside(folder: Path, named: str, said_by: str) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from onefield.data.linear_images import srgb_from_linear
 from onefield.errors import UsageError
 from onefield.files import make_folder, write_atomically
 
@@ -248,7 +249,7 @@ def render_demo(pose: Float[np.ndarray, "4 4"], size: int) -> Float[np.ndarray, 
     mean = traced.reshape(4, size, _SUPERSAMPLES, size, _SUPERSAMPLES).mean((2, 4))
     # a pixel that nothing covers has the sum 0, and stays black
     straight = mean[:3] / np.where(mean[3] > 0, mean[3], 1.0)
-    return np.stack([*_to_srgb(straight), mean[3]], -1).astype(np.float32)
+    return np.stack([*srgb_from_linear(straight.clip(0, 1)), mean[3]], -1).astype(np.float32)
 
 
 def write_demo_scene(folder: str | Path, *, views: int = 40, size: int = 144) -> Path:
@@ -359,12 +360,6 @@ def _openness(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """How free of near surfaces the side of the normal is, in [0, 1]: compares steps out with the distances there."""
     closed = sum(weight * (1 - _nearest(points + step * normals) / step) for step, weight in _OCCLUSION)
     return (1 - closed).clip(0, 1)
-
-
-def _to_srgb(linear: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1."""
-    linear = linear.clip(0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _png(picture: Float[np.ndarray, "h w 4"]) -> bytes:

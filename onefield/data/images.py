@@ -1,8 +1,8 @@
 """Decoding pictures by one set of rules, whatever the file.
 
 EXIF orientation is applied; 16-bit greys are scaled to 8 bits; grey, palette and CMYK become RGB; alpha is kept
-straight (not premultiplied); the first frame of an animation is taken. The size is read from the header and refused
-above 100 megapixels before any pixel is decoded.
+straight (not premultiplied); the first frame of an animation is taken. Linear pictures (EXR, HDR) are clipped to [0, 1]
+and sRGB-encoded. The size is read from the header and refused above 100 megapixels before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from onefield.data.linear_images import eight_bits, is_linear, read_linear, read_linear_header
 from onefield.errors import DataError, UsageError
 from onefield.files import write_atomically
 
@@ -42,6 +43,7 @@ class ImageHeader:
         width, height: after the EXIF orientation was applied.
         stored_width, stored_height: as the pixels lie in the file.
         alpha: pictures of this file decode to RGBA.
+        linear: the file holds linear light, which decoding clips and encodes as sRGB.
     """
 
     width: int
@@ -49,6 +51,7 @@ class ImageHeader:
     stored_width: int
     stored_height: int
     alpha: bool
+    linear: bool = False
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -56,7 +59,10 @@ def read_header(path: Path) -> ImageHeader:
 
     Raises:
         DataError: missing, empty, no image, or more than 100 megapixels.
+        ResourceError: the library that reads EXR and HDR is not installed.
     """
+    if is_linear(path):
+        return _linear_header(path)
     with _opened(path) as image:
         width, height = image.size
         swapped = _orientation(image) >= 5
@@ -74,10 +80,15 @@ def decode(path: Path, size: tuple[int, int] | None = None, *, oriented: bool = 
 
     Raises:
         DataError: missing, empty, truncated, no image, or more than 100 megapixels.
+        ResourceError: the library that reads EXR and HDR is not installed.
     """
-    with _opened(path) as image:
-        orientation = _orientation(image) if oriented else 1
-        picture = _turned(_to_eight_bits(_loaded(image, path)), orientation)
+    if is_linear(path):
+        _linear_header(path)
+        picture = Image.fromarray(eight_bits(read_linear(path)))
+    else:
+        with _opened(path) as image:
+            orientation = _orientation(image) if oriented else 1
+            picture = _turned(_to_eight_bits(_loaded(image, path)), orientation)
     if size is not None and picture.size != size:
         # Pillow weights colours by alpha here.
         picture = picture.resize(size, Image.Resampling.BOX)
@@ -132,25 +143,43 @@ def write_image(path: str | Path, image: Float[Tensor, "H W c"]) -> None:
     write_atomically(path, stream.getvalue())
 
 
-def _opened(path: Path) -> Image.Image:
+def _check_content(path: Path) -> None:
     try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty (0 bytes); restore the image or remove it from the dataset.")
-        image = Image.open(path)
-    except DataError:
-        raise
+        size = path.stat().st_size
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; restore the image or remove it from the dataset.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not an image that can be read ({error}); replace or remove it.") from error
+    if size == 0:
+        raise DataError(f"{path} is empty (0 bytes); restore the image or remove it from the dataset.")
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > LARGEST_PIXELS:
+        raise DataError(f"{path} is {width} x {height}, more than {LARGEST_PIXELS:,} pixels; store a smaller image.")
+
+
+def _linear_header(path: Path) -> ImageHeader:
+    _check_content(path)
+    header = read_linear_header(path)
+    _check_size(path, header.width, header.height)
+    _check_size(path, header.stored_width, header.stored_height)
+    return ImageHeader(header.width, header.height, header.width, header.height, header.alpha, linear=True)
+
+
+def _opened(path: Path) -> Image.Image:
+    _check_content(path)
+    try:
+        image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path} has more than {LARGEST_PIXELS:,} pixels; store a smaller image.") from error
     except Exception as error:  # Pillow's readers raise nearly any kind on broken files.
         raise DataError(f"{path} is not an image that can be read ({error}); replace or remove it.") from error
-    width, height = image.size
-    if width * height > LARGEST_PIXELS:
+    try:
+        _check_size(path, *image.size)
+    except DataError:
         image.close()
-        raise DataError(
-            f"{path} is {width} x {height}, more than {LARGEST_PIXELS:,} pixels; store a smaller image."
-        )
+        raise
     return image
 
 

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 
 from onefield.data.arrays import load_npy, load_npz
+from onefield.data.linear_images import LINEAR_SUFFIXES, is_linear, read_linear
 from onefield.errors import DataError
 from onefield.types import Mesh
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".exr")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *LINEAR_SUFFIXES)
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
 MESH_SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 
-# ffmpeg's names of uncompressed pixels: format, bits a pixel, element type, channels, planar order of channels.
-_EXR_FORMATS = {1: ("grayf32le", 32), 3: ("gbrpf32le", 96), 4: ("gbrapf32le", 128)}
-_PLANES = {1: (0,), 3: (2, 0, 1), 4: (2, 0, 1, 3)}
 # The PNG header's colour types with several channels: their format in ffmpeg and channels.
 _PNG_SIXTEEN = {2: ("rgb48le", 3), 4: ("ya16le", 2), 6: ("rgba64le", 4)}
 _PNG_HEADER = 26
@@ -30,9 +28,10 @@ def read_picture(path: Path) -> np.ndarray:
 
     Raises:
         DataError: not a picture that can be decoded.
+        ResourceError: the library that reads EXR and HDR is not installed.
     """
-    if path.suffix.lower() == ".exr":
-        return _read_exr(path)
+    if is_linear(path):
+        return read_linear(path)
     with path.open("rb") as file:
         head = file.read(_PNG_HEADER)
     sixteen = head.startswith(b"\x89PNG") and len(head) == _PNG_HEADER and head[_PNG_DEPTH_AT] == 16
@@ -66,15 +65,6 @@ def _ffmpeg_frame(path: Path, pixels: str, bits: int) -> tuple[bytes, tuple[int,
         raise DataError(f"{path} is no picture that can be read ({_first_line(error)}).") from error
     finally:
         reader.close()
-
-
-def _read_exr(path: Path) -> np.ndarray:
-    frame, (width, height), stored = _ffmpeg_frame(path, *_EXR_FORMATS[3])
-    channels = 4 if stored.startswith("gbra") else 1 if stored.startswith("gray") else 3
-    if channels != 3:
-        frame, _, _ = _ffmpeg_frame(path, *_EXR_FORMATS[channels])
-    planes = np.frombuffer(frame, "<f4").reshape(channels, height, width)
-    return np.stack([planes[k] for k in _PLANES[channels]], axis=-1)
 
 
 def read_frames(folder: Path) -> np.ndarray:
