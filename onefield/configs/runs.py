@@ -20,6 +20,7 @@ from onefield.kernels.system import describe_system
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.evaluation import Evaluation, evaluate
 from onefield.training.loop import Outcome, Progress, run_training
+from onefield.training.lpips import LpipsWeights
 from onefield.training.method import Method
 from onefield.training.run_folder import RunFolder
 from onefield.training.state import load_model
@@ -186,11 +187,16 @@ def run(
         )
 
 
-def score(opened: Run, split: str = "held-out", observe: Callable[[int, int], None] = lambda d, t: None) -> Evaluation:
-    """Evaluates a run's views and writes pictures and table to ``eval/``."""
+def score(
+    opened: Run,
+    split: str = "held-out",
+    observe: Callable[[int, int], None] = lambda d, t: None,
+    perception: LpipsWeights | None = None,
+) -> Evaluation:
+    """Evaluates a run's views and writes pictures and table to ``eval/``; LPIPS only with weights for it."""
     pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
     make_folder(pictures)
-    result = evaluate(opened.method, opened.scene, split, pictures, observe)
+    result = evaluate(opened.method, opened.scene, split, pictures, observe, perception)
     opened.folder.write_evaluation({"step": opened.step, **result.as_json()}, split)
     return result
 

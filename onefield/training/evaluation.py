@@ -16,6 +16,7 @@ from onefield.data.batches import RayBatches
 from onefield.data.images import write_image
 from onefield.data.scene import Scene
 from onefield.renderers.background import composite_alpha
+from onefield.training.lpips import LpipsWeights, lpips
 from onefield.training.method import Method
 from onefield.training.metrics import ms_ssim, psnr, ssim
 
@@ -27,24 +28,29 @@ QUICK_VIEWS = 10
 
 @dataclass(frozen=True)
 class ViewScore:
-    """Quality of one rendered view: PSNR in dB with peak 1, SSIM, and MS-SSIM (None where the image is too small)."""
+    """Quality of one rendered view: PSNR in dB with peak 1, SSIM, MS-SSIM (None where the image is too small), LPIPS
+    (None where it was not asked for)."""
 
     view: str
     psnr: float
     ssim: float
     ms_ssim: float | None
+    lpips: float | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Quality over views, which of them, and over which background."""
+    """Quality over views, which of them, over which background, and the network of LPIPS where it was asked for."""
 
     split: str
     background: str
     views: tuple[ViewScore, ...]
+    lpips_network: str | None = None
 
     def summary(self) -> dict[str, float | str | int | None]:
-        """Means over the views."""
+        """Means over the views; LPIPS and its network only where they were asked for."""
+        perceived = [view.lpips for view in self.views if view.lpips is not None]
+        asked = {"lpips": float(np.mean(perceived)), "lpips_network": self.lpips_network} if perceived else {}
         multi = [view.ms_ssim for view in self.views if view.ms_ssim is not None]
         return {
             "split": self.split,
@@ -53,11 +59,14 @@ class Evaluation:
             "psnr": float(np.mean([view.psnr for view in self.views])),
             "ssim": float(np.mean([view.ssim for view in self.views])),
             "ms_ssim": float(np.mean(multi)) if multi else None,
+            **asked,
         }
 
     def as_json(self) -> dict:
         """Summary and every view, for files and machines."""
-        return self.summary() | {"per_view": [asdict(view) for view in self.views]}
+        absent = {"lpips"} if self.lpips_network is None else set()
+        views = [{name: value for name, value in asdict(view).items() if name not in absent} for view in self.views]
+        return self.summary() | {"per_view": views}
 
 
 class QuickCheck:
@@ -87,6 +96,7 @@ def evaluate(
     split: str = "held-out",
     pictures: Path | None = None,
     observe: Callable[[int, int], None] = lambda done, total: None,
+    perception: LpipsWeights | None = None,
 ) -> Evaluation:
     """Renders every view of a split in full and compares it with its photo.
 
@@ -94,6 +104,7 @@ def evaluate(
         split: ``"held-out"`` or ``"training"``.
         pictures: folder for one picture a view: truth, rendering and error side by side; None writes none.
         observe: told how many views are done, of how many.
+        perception: weights for LPIPS; None leaves it out.
     """
     indices = scene.test_indices if split == "held-out" else scene.train_indices
     files = picture_names([scene.image_names[int(index)] for index in indices])
@@ -111,12 +122,14 @@ def evaluate(
                 psnr=psnr(rendered, truth, value_range=1.0),
                 ssim=ssim(rendered, truth),
                 ms_ssim=None if small else ms_ssim(rendered, truth),
+                lpips=None if perception is None else lpips(rendered, truth, perception),
             )
         )
         if pictures is not None:
             write_image(pictures / files[done], comparison(truth, rendered))
         observe(done + 1, len(indices))
-    return Evaluation(split, method.renderer.background.name, tuple(scores))
+    network = None if perception is None else perception.network
+    return Evaluation(split, method.renderer.background.name, tuple(scores), network)
 
 
 def picture_names(views: Sequence[str]) -> list[str]:
