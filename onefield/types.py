@@ -121,6 +121,10 @@ class Rays:
         picked = {f.name: getattr(self, f.name) for f in fields(self)}
         return Rays(**{name: None if t is None else t[selection] for name, t in picked.items()})
 
+    def detach(self) -> Rays:
+        """The same rays without a gradient to whatever moved them."""
+        return replace(self, origins=self.origins.detach(), directions=self.directions.detach())
+
     def to(self, device: torch.device | str) -> Rays:
         """The same rays on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -10,10 +10,11 @@ from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
 from onefield.fields.field import Field
+from onefield.losses.depth import depth_term
 from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
 from onefield.losses.interlevel import interlevel_term
-from onefield.losses.opacity import mask_term, opacity_entropy_term
+from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
 from onefield.losses.smoothness import decay_term, variation_term
 from onefield.losses.term import LossTerm
@@ -27,6 +28,8 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "interlevel": interlevel_term,
     "opacity_entropy": opacity_entropy_term,
     "mask": mask_term,
+    "carve": carve_term,
+    "depth": depth_term,
     "eikonal": eikonal_term,
     "variation": lambda weight: variation_term(_dense_grids, weight),
     "decay": lambda weight: decay_term(_hash_levels, weight),

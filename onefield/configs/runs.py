@@ -37,16 +37,26 @@ class RunConfig:
     Attributes:
         scene: absolute path of the dataset.
         downscale: factor by which images were made smaller, at least 1.
+        masks, depth_unit, depth_kind: what masks and depth maps mean, see `onefield.data.assembly.LoadOptions`.
     """
 
     scene: str
     method: MethodConfig
     downscale: int = 1
     schema: int = SCHEMA
+    masks: str = "auto"
+    depth_unit: float | None = None
+    depth_kind: str = "auto"
 
     def load_scene(self) -> Scene:
         """The dataset; its warnings are logged."""
-        scene = load_scene(Path(self.scene), downscale=self.downscale)
+        scene = load_scene(
+            Path(self.scene),
+            downscale=self.downscale,
+            masks=self.masks,
+            depth_unit=self.depth_unit,
+            depth_kind=self.depth_kind,
+        )
         for message in scene.warnings:
             _logger.warning("%s", message)
         return scene

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,14 @@ from onefield.data.capture import Capture, View
 from onefield.data.dataset_paths import is_file
 from onefield.data.image_store import DEFAULT_BYTE_BUDGET, DepthStore, ImageStore, MaskStore, Picture
 from onefield.data.images import ImageHeader, read_header
+from onefield.data.masks import MASK_USES, check_mask_size, mask_beside
 from onefield.data.normalisation import extent_scale, place, upright_rotation
 from onefield.data.pose_checks import FARTHEST_POSITION, FEWEST_VIEWS, check_proportions, checked_views
 from onefield.data.scene import Scene, Similarity
-from onefield.errors import DataError, UsageError
+from onefield.errors import DataError, UsageError, nearest_name
 from onefield.types import PointCloud
 
-MASK_USES = ("auto", "ignore", "object", "none")
+DEPTH_KINDS = ("auto", "z", "ray")
 # Fewer images than this share of those listed: the dataset isn't the one its cameras were made for.
 _FEWEST_PRESENT = 0.5
 _MOST_THREADS = 8
@@ -37,19 +39,27 @@ class LoadOptions:
             the first; 0 holds none out.
         downscale: pictures shrink by this whole factor, by area averages.
         byte_budget: decoded bytes of pictures to keep.
-        masks: ``"ignore"`` leaves masked pixels out of training, ``"object"`` makes the mask the alpha channel,
-            ``"none"`` disregards masks; ``"auto"`` follows the format, where masks in a bounded scene outline the
-            object.
+        masks: what black means, see `onefield.data.masks`: ``"ignore"``, ``"carve"`` or ``"alpha"``; ``"none"``
+            disregards masks; ``"auto"`` is alpha where the format says that masks outline the object, else ignore.
+        depth_unit: dataset units for one unit of the depth files; None takes what the format says.
+        depth_kind: ``"z"`` for depth along the optical axis, ``"ray"`` for distance along each ray; ``"auto"`` takes
+            what the format says, which is z where it says nothing.
     """
 
     hold_out_every: int = 8
     downscale: int | None = None
     byte_budget: int = DEFAULT_BYTE_BUDGET
     masks: str = "auto"
+    depth_unit: float | None = None
+    depth_kind: str = "auto"
 
     def __post_init__(self) -> None:
         if self.masks not in MASK_USES:
-            raise UsageError(f"Unknown use of masks '{self.masks}': valid are {', '.join(MASK_USES)}.")
+            raise UsageError(f"Unknown use of masks '{self.masks}': {nearest_name(self.masks, MASK_USES)}.")
+        if self.depth_kind not in DEPTH_KINDS:
+            raise UsageError(f"Unknown kind of depth '{self.depth_kind}': valid are {', '.join(DEPTH_KINDS)}.")
+        if self.depth_unit is not None and not (math.isfinite(self.depth_unit) and self.depth_unit > 0):
+            raise UsageError(f"depth_unit, dataset units for one of the files', must be above 0, got {self.depth_unit}.")
         if self.hold_out_every < 0 or self.hold_out_every == 1:
             raise UsageError(f"hold_out_every must be 0 or at least 2, got {self.hold_out_every}.")
         if self.downscale is not None and self.downscale < 1:
@@ -79,15 +89,17 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
     points = _points(capture, transform)
 
     mask_use = _mask_use(capture, options)
-    masks = _existing_masks(views, path, warnings) if mask_use != "none" else [None] * len(views)
-    outlines = masks if mask_use == "object" else [None] * len(views)
+    masks = _existing_masks(views, fits, path) if mask_use != "none" else [None] * len(views)
+    masked = sum(mask is not None for mask in masks)
+    warnings += _mask_warnings(views, masked, mask_use)
+    outlines = [None] * len(views) if mask_use == "ignore" else masks
     sizes = list(zip(cameras.width.tolist(), cameras.height.tolist(), strict=True))
     pictures = [
         Picture(view.image_path, size, fit.oriented, outline)
         for view, size, fit, outline in zip(views, sizes, fits, outlines, strict=True)
     ]
-    outlined = any(outline is not None for outline in outlines)
-    alpha = outlined or any(header.alpha for header in headers)
+    carved = mask_use == "carve" and masked > 0
+    alpha = any(header.alpha for header in headers) or (mask_use == "alpha" and masked > 0)
     bounded = alpha if capture.bounded is None else capture.bounded
     train, test = _split(views, options, warnings)
     return Scene(
@@ -95,20 +107,23 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
         path=path,
         format=capture.format,
         cameras=cameras,
-        images=ImageStore(pictures, 4 if alpha else 3, options.byte_budget),
+        images=ImageStore(pictures, 4 if alpha or carved else 3, options.byte_budget),
         image_names=tuple(view.name for view in views),
         train_indices=train,
         test_indices=test,
         transform=transform,
-        masks=MaskStore(pictures, masks) if mask_use == "ignore" and any(m is not None for m in masks) else None,
-        depths=_depths(views, sizes, capture.depth_unit * transform.scale, warnings),
+        masks=MaskStore(pictures, masks) if mask_use == "ignore" and masked else None,
+        mask_meaning=mask_use if masked else None,
+        masked_views=masked,
+        depths=_depths(views, cameras, capture, options, transform.scale, warnings),
         points=points,
         bounded=bounded,
         extent_scale=1.0 if bounded else _extent(capture, transform, cameras, points),
         near=None if capture.near is None else capture.near * transform.scale,
         far=None if capture.far is None else capture.far * transform.scale,
-        alpha=alpha,
-        background=capture.background if alpha else None,
+        alpha=alpha or carved,
+        # carving says what is empty, not that photos show a coloured card there
+        background=capture.background if alpha else "black" if carved else None,
         up_estimated=up_estimated,
         warnings=tuple(warnings),
     )
@@ -252,25 +267,42 @@ def _points(capture: Capture, transform: Similarity) -> PointCloud | None:
 def _mask_use(capture: Capture, options: LoadOptions) -> str:
     if options.masks != "auto":
         return options.masks
-    return "object" if capture.object_masks else "ignore"
+    return "alpha" if capture.object_masks else "ignore"
 
 
-def _existing_masks(views: list[View], path: Path, warnings: list[str]) -> list[Path | None]:
-    masks = [view.mask_path if view.mask_path is not None and is_file(view.mask_path) else None for view in views]
-    count = sum(mask is not None for mask in masks)
-    if any(view.mask_path is not None for view in views) and count < len(views):
-        warnings.append(f"{count} of {len(views)} views have a mask; the others use all their pixels.")
+def _existing_masks(views: list[View], fits: list[_Fit], path: Path) -> list[Path | None]:
+    root = path if path.is_dir() else path.parent
+    named = [mask_beside(root, view.image_path) if view.mask_path is None else view.mask_path for view in views]
+    masks = [mask if mask is not None and is_file(mask) else None for mask in named]
+    headers = iter(_headers([mask for mask in masks if mask is not None]))
+    for view, fit, mask in zip(views, fits, masks, strict=True):
+        if mask is not None:
+            check_mask_size(mask, next(headers), view.image_path, fit.size, fit.oriented)
     return masks
 
 
 def _depths(
-    views: list[View], sizes: list[tuple[int, int]], unit: float, warnings: list[str]
+    views: list[View],
+    cameras: Cameras,
+    capture: Capture,
+    options: LoadOptions,
+    scale: float,
+    warnings: list[str],
 ) -> DepthStore | None:
     paths = [view.depth_path if view.depth_path is not None and is_file(view.depth_path) else None for view in views]
+def _mask_warnings(views: list[View], masked: int, mask_use: str) -> list[str]:
+    named = masked or any(view.mask_path is not None for view in views)
+    if mask_use == "none" or not named or masked == len(views):
+        return []
+    return [f"{masked} of {len(views)} views have a mask; the others use all their pixels."]
+
+
     count = sum(path is not None for path in paths)
     if any(view.depth_path is not None for view in views) and count < len(views):
         warnings.append(f"{count} of {len(views)} views have a depth image.")
-    return DepthStore(sizes, paths, unit) if count else None
+    unit = capture.depth_unit if options.depth_unit is None else options.depth_unit
+    along_rays = capture.depth_along_rays if options.depth_kind == "auto" else options.depth_kind == "ray"
+    return DepthStore(cameras, paths, unit * scale, along_rays) if count else None
 
 
 def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

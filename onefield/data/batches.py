@@ -19,6 +19,23 @@ _BATCHES_A_WINDOW = 256
 # Odd multipliers that spread neighbouring seeds and steps over the generator's seeds (Steele et al. 2014, SplitMix).
 _SPREAD_SEED, _SPREAD_STEP = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 _SEED_MASK = (1 << 63) - 1
+_DISTANCE_BYTES = 4
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """Some pixels of some pictures.
+
+    Attributes:
+        rays: through the pixels' centres, near and far filled in where the scene states them, camera indices always.
+        colors: values in [0, 1], sRGB, with straight alpha as fourth channel where the scene has alpha.
+        distances: measured distance along each ray in normalised units, NaN where nothing was measured; None where it
+            was not asked for.
+    """
+
+    rays: Rays
+    colors: Float[Tensor, "R c"]
+    distances: Float[Tensor, "R"] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,7 @@ class _Window:
         starts: where each picture's pixels begin.
         colors: all pixels, uint8.
         allowed: flat positions that may be drawn; None for all.
+        distances: of all pixels, float32; None where they are not asked for.
     """
 
     views: np.ndarray
@@ -38,6 +56,7 @@ class _Window:
     starts: np.ndarray
     colors: np.ndarray
     allowed: np.ndarray | None
+    distances: np.ndarray | None
 
 
 class RayBatches:
@@ -51,13 +70,19 @@ class RayBatches:
         scene: normalised scene.
         indices: views to draw from.
         seed: repeats the sequence of batches.
+        distances: bring measured distances along, too.
 
     Raises:
-        UsageError: no views.
+        UsageError: no views, or distances asked of a scene without depth maps.
     """
 
-    def __init__(self, scene: Scene, indices: Sequence[int] | Tensor, *, seed: int = 0) -> None:
+    def __init__(
+        self, scene: Scene, indices: Sequence[int] | Tensor, *, seed: int = 0, distances: bool = False
+    ) -> None:
         self._scene = scene
+        if distances and scene.depths is None:
+            raise UsageError(f"{scene.path} has no depth maps to learn from; leave the loss 'depth' out.")
+        self._with_distances = distances
         self._indices = [int(index) for index in indices]
         if not self._indices:
             raise UsageError(f"There are no views to draw rays from in {scene.path}.")
@@ -67,13 +92,8 @@ class RayBatches:
         self._window_number = -1
         self._windows_a_pass = self._count_windows()
 
-    def next(self, count: int) -> tuple[Rays, Float[Tensor, "R c"]]:
-        """The next batch.
-
-        Returns:
-            ``count`` rays through pixel centres (near and far filled in where the scene states them, camera indices
-            always), and the pixels' values in [0, 1], sRGB, with straight alpha as fourth channel where the scene has
-            alpha.
+    def next(self, count: int) -> RayBatch:
+        """The next batch of ``count`` pixels.
 
         Raises:
             DataError: an image or mask is missing or damaged, or the masks leave no pixel.
@@ -90,7 +110,11 @@ class RayBatches:
         row, column = np.divmod(flat - window.starts[place], window.widths[place])
         pixels = torch.from_numpy(np.stack([column, row], axis=-1) + 0.5)
         rays = self._scene.cameras.rays(torch.from_numpy(window.views[place]), pixels)
-        return self._scene.limited(rays), torch.from_numpy(window.colors[flat].astype(np.float32) / 255)
+        return RayBatch(
+            self._scene.limited(rays),
+            torch.from_numpy(window.colors[flat].astype(np.float32) / 255),
+            None if window.distances is None else torch.from_numpy(window.distances[flat]),
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What `load_state` needs to go on with the next batch."""
@@ -111,7 +135,10 @@ class RayBatches:
         return torch.Generator().manual_seed((self._seed * _SPREAD_SEED + step * _SPREAD_STEP) & _SEED_MASK)
 
     def _count_windows(self) -> int:
-        needed = sum(self._scene.images.byte_size(index) for index in self._indices)
+        images = self._scene.images
+        needed = sum(images.byte_size(index) for index in self._indices)
+        if self._with_distances:
+            needed += sum(images.byte_size(index) // images.channels * _DISTANCE_BYTES for index in self._indices)
         return min(-(-needed // max(self._scene.images.byte_budget, 1)), len(self._indices))
 
     def _current_window(self) -> _Window:
@@ -143,4 +170,5 @@ class RayBatches:
                     f"The masks of {self._scene.path} leave no pixel to learn from; white must mark what counts "
                     "(load with masks='none' to disregard them)."
                 )
-        return _Window(views, widths, starts, images.gather_flat(chosen).numpy(), allowed)
+        distances = self._scene.depths.gather_flat(chosen).numpy() if self._with_distances else None
+        return _Window(views, widths, starts, images.gather_flat(chosen).numpy(), allowed, distances)

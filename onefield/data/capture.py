@@ -58,7 +58,8 @@ class Capture:
         near, far: dataset units.
         background: as in `Scene`.
         object_masks: masks outline the object rather than mark pixels to ignore.
-        depth_unit: dataset units for one unit of the depth files' integers.
+        depth_unit: dataset units for one unit of the depth files' numbers.
+        depth_along_rays: depth files hold distances along rays rather than along the optical axis.
         warnings: one sentence each.
     """
 
@@ -78,6 +79,7 @@ class Capture:
     warnings: list[str] = field(default_factory=list)
 
 
+    depth_along_rays: bool = False
 @dataclass(frozen=True)
 class SceneFormat:
     """A way to store posed images.

@@ -1,7 +1,7 @@
-"""COLMAP reconstructions: sparse/0 (or sparse, colmap/sparse/0, ...) beside images/, and masks/ where there are any.
+"""COLMAP reconstructions: sparse/0 (or sparse, colmap/sparse/0, ...) beside images/.
 
 World-to-camera poses with OpenCV axes, first pixel centre at (0.5, 0.5). Of several models the one with most images is
-read. Masks follow COLMAP's own naming (``masks/NAME.png`` for ``images/NAME``), or have the image's stem.
+read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from onefield.data.capture import Capture, SceneFormat, View
 from onefield.data.colmap_files import ColmapCamera, ColmapImage, count_images, model_suffix, read_model
-from onefield.data.dataset_paths import IMAGE_SUFFIXES, find_image_folder, inside, is_file, is_folder
+from onefield.data.dataset_paths import find_image_folder, inside, is_folder
 from onefield.errors import DataError
 
 _MODEL_PARENTS = ("sparse", "colmap/sparse", "distorted/sparse", ".")
@@ -69,18 +69,7 @@ def _view(root: Path, images: Path, model: Path, image: ColmapImage, camera: Col
         size=(camera.width, camera.height),
         distortion=distortion,
         fisheye=fisheye,
-        mask_path=_mask(root, name, said_by),
     )
-
-
-def _mask(root: Path, name: str, said_by: str) -> Path | None:
-    folder = next((folder for folder in ("masks", "mask") if is_folder(root / folder)), None)
-    if folder is None:
-        return None
-    stem = name.rsplit(".", 1)[0]
-    candidates = [inside(root, f"{folder}/{name}.png", said_by), inside(root, f"{folder}/{name}", said_by)]
-    candidates += [inside(root, f"{folder}/{stem}{suffix}", said_by) for suffix in IMAGE_SUFFIXES]
-    return next((candidate for candidate in candidates if is_file(candidate)), candidates[0])
 
 
 def _camera_to_world(image: ColmapImage, said_by: str) -> np.ndarray:

@@ -33,6 +33,8 @@ def load_scene(
     downscale: int | None = None,
     byte_budget: int = DEFAULT_BYTE_BUDGET,
     masks: str = "auto",
+    depth_unit: float | None = None,
+    depth_kind: str = "auto",
 ) -> Scene:
     """A scene from posed images in any format of `SCENE_FORMATS`.
 
@@ -41,7 +43,8 @@ def load_scene(
         hold_out_every: where the format has no test views, every n-th view in sorted order is held out; 0 for none.
         downscale: whole factor by which pictures shrink (area averages; intrinsics follow exactly).
         byte_budget: bytes of decoded pictures to keep in memory.
-        masks: ``"auto"``, ``"ignore"``, ``"object"`` or ``"none"``, see `LoadOptions`.
+        masks: ``"auto"``, ``"ignore"``, ``"carve"``, ``"alpha"`` or ``"none"``, see `LoadOptions`.
+        depth_unit, depth_kind: what the numbers of depth maps mean, see `LoadOptions`.
 
     Returns:
         A scene whose region of interest is [-1, 1]^3; ``scene.transform`` leads back to the dataset's frame.
@@ -51,7 +54,7 @@ def load_scene(
         UsageError: an option out of range.
     """
     path = Path(path)
-    options = LoadOptions(hold_out_every, downscale, byte_budget, masks)
+    options = LoadOptions(hold_out_every, downscale, byte_budget, masks, depth_unit, depth_kind)
     try:
         exists = path.exists()
     except (OSError, ValueError):

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from onefield.cameras import Cameras
 from onefield.data.arrays import load_npy
 from onefield.data.images import decode, decode_mask, decode_raw_integers
 from onefield.errors import DataError, UsageError
@@ -22,6 +23,8 @@ from onefield.errors import DataError, UsageError
 DEFAULT_BYTE_BUDGET = 2 << 30
 # Decoding releases the interpreter lock, but more threads than this wait for memory rather than work.
 _MOST_THREADS = 8
+# Beyond 84 degrees off the axis, which only fisheyes see, depth along the axis says nothing about distance.
+_SMALLEST_COSINE = 0.1
 
 
 @dataclass(frozen=True)
@@ -215,29 +218,31 @@ class MaskStore:
 
 
 class DepthStore:
-    """Measured depth along the optical axis, in normalised units.
+    """Measured distances along rays, in normalised units; depth along the optical axis is converted here.
 
     Args:
-        sizes: width and height of each view; another stored size is resampled to the nearest pixel.
+        cameras: normalised views; a map of another size and the same shape is resampled to the nearest pixel.
         paths: PNG or TIFF with one channel, or .npy with one number a pixel; None for a view without.
         unit: normalised units for one unit of the files.
+        along_rays: the files hold distances along rays rather than depth along the optical axis.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], paths: Sequence[Path | None], unit: float) -> None:
-        self._sizes = tuple(sizes)
+    def __init__(self, cameras: Cameras, paths: Sequence[Path | None], unit: float, along_rays: bool = False) -> None:
+        self._cameras = cameras
         self._paths = tuple(paths)
         self.unit = unit
+        self.along_rays = along_rays
 
     @property
     def count(self) -> int:
         """Views that have depth."""
         return sum(path is not None for path in self._paths)
 
-    def depth(self, index: int) -> Float[Tensor, "H W"] | None:
-        """Depth of one view, 0 where nothing was measured; None where the view has no depth file.
+    def distances(self, index: int) -> Float[Tensor, "H W"] | None:
+        """Distance along the ray of each pixel, NaN where nothing was measured; None where the view has no depth file.
 
         Raises:
-            DataError: the file is damaged or has several channels.
+            DataError: the file is damaged, has several channels, or has another shape than the picture.
         """
         path = self._paths[index]
         if path is None:
@@ -246,13 +251,46 @@ class DepthStore:
         raw = np.squeeze(raw)
         if raw.ndim != 2 or raw.dtype.kind not in "iuf" or raw.size == 0:
             raise DataError(f"{path} has shape {raw.shape} of {raw.dtype}; a depth image is height x width numbers.")
-        width, height = self._sizes[index]
+        width, height = int(self._cameras.width[index]), int(self._cameras.height[index])
+        # one pixel either way: sizes are rounded
+        across, down = width * raw.shape[0] / height, height * raw.shape[1] / width
+        if abs(across - raw.shape[1]) > across / width and abs(down - raw.shape[0]) > down / height:
+            raise DataError(
+                f"{path} is {raw.shape[1]} x {raw.shape[0]} pixels, but its picture is {width} x {height}, another "
+                "shape; save the depth map in the picture's shape."
+            )
         rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.int64)
         columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.int64)
         values = raw[rows[:, None], columns[None, :]].astype(np.float64) * self.unit
-        # Scanners write NaN, infinity or negative numbers where they measured nothing.
-        values[~np.isfinite(values) | (values < 0)] = 0.0
+        if not self.along_rays:
+            cosines = self._cosines(index)
+            values = np.where(cosines > _SMALLEST_COSINE, values / np.maximum(cosines, _SMALLEST_COSINE), np.nan)
+        # Scanners write 0, NaN, infinity or negative numbers where they measured nothing.
+        values[~np.isfinite(values) | (values <= 0)] = np.nan
         return torch.from_numpy(values.astype(np.float32))
+
+    def gather_flat(self, indices: Sequence[int]) -> Float[Tensor, "N"]:
+        """The distances of several views, one after the other, row by row; NaN for views without a file.
+
+        Raises:
+            DataError: as `distances`.
+        """
+        parts: list[Tensor] = [torch.empty(0)] * len(indices)
+
+        def fill(place: int) -> None:
+            index = indices[place]
+            found = self.distances(index)
+            pixels = int(self._cameras.width[index]) * int(self._cameras.height[index])
+            parts[place] = torch.full((pixels,), torch.nan) if found is None else found.reshape(-1)
+
+        _in_threads(fill, len(indices))
+        return torch.cat(parts) if parts else torch.empty(0)
+
+    def _cosines(self, index: int) -> np.ndarray:
+        """Of the angles between each pixel's ray and the optical axis, ``H W``."""
+        directions = self._cameras.image_rays(index).directions.double()
+        width, height = int(self._cameras.width[index]), int(self._cameras.height[index])
+        return (directions @ self._cameras.forwards[index]).reshape(height, width).numpy()
 
 
 def _in_threads(work, count: int) -> None:

@@ -31,7 +31,7 @@ class DatasetSummary:
         images, train, test: counts.
         sizes: ``"width x height"`` and how often, most frequent first.
         cameras: such as ``"pinhole"``, ``"Brown-Conrady"``, ``"fisheye"``, with counts.
-        masks, depths, points: counts; ``mask_use`` is ``"ignore"`` or ``"object"`` where there are masks.
+        masks, depths, points: counts; ``mask_use`` is ``"ignore"`` or ``"alpha"`` where there are masks.
         bounded, extent_scale: as `Scene`.
         scale: normalised units for one unit of the dataset.
         decoded_bytes: memory for all decoded pictures.
@@ -76,7 +76,7 @@ class DatasetSummary:
                 f"views: {self.train} to train on, {self.test} held out",
                 f"cameras: {models}; 1 unit of the dataset is {self.scale:.4g} normalised; {extent}",
             ]
-        use = "" if self.mask_use is None else f" ({'the object' if self.mask_use == 'object' else 'pixels to ignore'})"
+        use = "" if self.mask_use is None else f" ({'the object' if self.mask_use == 'alpha' else 'pixels to ignore'})"
         lines += [
             f"masks: {self.masks}{use}; depth images: {self.depths}; points: {self.points}",
             f"memory: {self.decoded_bytes / 2**20:.0f} MiB decoded",
@@ -101,8 +101,6 @@ def inspect_dataset(path: str | Path) -> DatasetSummary:
 
 def _posed(scene: Scene) -> DatasetSummary:
     cameras, images = scene.cameras, scene.images
-    outlined = sum(picture.object_mask is not None for picture in images.pictures)
-    masks = scene.masks.count if scene.masks is not None else outlined
     return DatasetSummary(
         path=str(scene.path),
         format=scene.format,
@@ -113,8 +111,8 @@ def _posed(scene: Scene) -> DatasetSummary:
         train=len(scene.train_indices),
         test=len(scene.test_indices),
         cameras=_counted(_model(fisheye, k) for fisheye, k in zip(cameras.fisheye, cameras.distortion, strict=True)),
-        masks=masks,
-        mask_use=None if not masks else ("object" if outlined else "ignore"),
+        masks=scene.masked_views,
+        mask_use=scene.mask_meaning,
         depths=0 if scene.depths is None else scene.depths.count,
         points=0 if scene.points is None else len(scene.points.points),
         alpha=scene.alpha,

@@ -142,9 +142,11 @@ class Scene:
         cameras: one view an image, in the order of ``image_names``; the region of interest is [-1, 1]^3.
         images: pictures, decoded when asked for.
         image_names: as the dataset names them.
-        masks: pixels to learn from (True); None where all count. Masks that outline an object are not here: they are
-            the alpha of ``images``.
-        depths: measured depth along the optical axis, where the dataset has it.
+        masks: pixels to learn from (True); None where all count. Masks that carve or outline are not here: they are the
+            alpha of ``images``.
+        mask_meaning: ``"ignore"``, ``"carve"`` or ``"alpha"`` (see `onefield.data.masks`); None without masks.
+        masked_views: how many views have a mask.
+        depths: measured distances along rays, where the dataset has them.
         points: points from structure from motion or a scanner.
         train_indices, test_indices: views to learn from and views held out, int64, disjoint.
         transform: from the dataset's frame to the normalised one; exporters undo it.
@@ -169,6 +171,8 @@ class Scene:
     test_indices: Int[Tensor, "E"]
     transform: Similarity
     masks: MaskStore | None = None
+    mask_meaning: str | None = None
+    masked_views: int = 0
     depths: DepthStore | None = None
     points: PointCloud | None = None
     bounded: bool = False

@@ -9,7 +9,11 @@ Poses are taken as they stand: ``applied_transform`` tells how the writer came t
 exports return to.
 
 Masks mark pixels to ignore, as nerfstudio defines them; in a scene that ends with its unit cube (``aabb_scale`` 1) they
-outline the object.
+outline the object. A frame without ``mask_path`` has the mask of its name in ``masks/``, where there is one.
+
+Depth images (``depth_file_path`` or ``depth_path``) hold depth along the optical axis, in ``depth_unit_scale_factor``
+(or ``integer_depth_scale``) units of the poses, a thousandth where neither is stated; with ``depth_along_rays`` true
+they hold distances along rays.
 """
 
 from __future__ import annotations
@@ -66,6 +70,7 @@ def _read(path: Path) -> Capture:
         extent_scale=extent,
         object_masks=extent == 1.0 and masked,
         depth_unit=_depth_unit(top),
+        depth_along_rays=top.flag("depth_along_rays"),
     )
 
 

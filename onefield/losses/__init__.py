@@ -4,7 +4,7 @@ from onefield.losses.depth import depth_term
 from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
 from onefield.losses.interlevel import interlevel_term
-from onefield.losses.opacity import mask_term, opacity_entropy_term
+from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
 from onefield.losses.smoothness import decay_term, variation_term
 from onefield.losses.term import Evidence, LossTerm
@@ -12,6 +12,7 @@ from onefield.losses.term import Evidence, LossTerm
 __all__ = [
     "Evidence",
     "LossTerm",
+    "carve_term",
     "decay_term",
     "depth_term",
     "distortion_term",

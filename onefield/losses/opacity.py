@@ -11,6 +11,9 @@ from onefield.losses.term import Evidence, LossTerm
 # Opacities are held this far from 0 and 1 in logarithms, as in DVGO: bounds one ray's loss by 14 nats.
 _MARGIN = 1e-6
 
+# Of a photometric loss of about 1e-2, opacity that must not be there stands out; as for NeuS's masks.
+CARVE_WEIGHT = 0.1
+
 
 def opacity_entropy(opacity: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
     """Mean binary entropy in nats: 0 where rays see either a surface or the background, log 2 at opacity 1/2."""
@@ -44,3 +47,23 @@ def mask_term(weight: float = 0.1) -> LossTerm:
         return mask_error(evidence.rendering.opacity, evidence.target_opacity)
 
     return LossTerm("mask", weight, evaluate)
+
+
+def carve_error(opacity: Float[Tensor, "*b"], target: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
+    """Mean of ``-log(1 - opacity)`` in nats over all rays, where only those whose target is 0 count.
+
+    What is there must be empty; about the rest nothing is said.
+    """
+    held = opacity.clamp(max=1 - _MARGIN)
+    return torch.where(target == 0, -torch.log1p(-held), 0.0).mean()
+
+
+def carve_term(weight: float = CARVE_WEIGHT) -> LossTerm:
+    """Empties the rays that the data's alpha or masks call empty; 0 where the data has none."""
+
+    def evaluate(evidence: Evidence) -> Tensor:
+        if evidence.rendering is None or evidence.target_opacity is None:
+            return evidence.prediction.new_zeros(())
+        return carve_error(evidence.rendering.opacity, evidence.target_opacity)
+
+    return LossTerm("carve", weight, evaluate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -82,7 +83,7 @@ class VolumeRenderer(nn.Module):
         background: Float[Tensor, "R 3"] | None = None,
         normals: bool = False,
     ) -> Rendering:
-        """Renders rays, differentiably in the field's, the sampler's and the background's parameters.
+        """Renders rays, differentiably in the rays and in the field's, the sampler's and the background's parameters.
 
         Args:
             generator: source of all randomness in training; None renders the same each time.
@@ -93,7 +94,8 @@ class VolumeRenderer(nn.Module):
             UsageError: the field lacks density or colour.
         """
         self.check(field)
-        sampling = self.sampler(rays, field, generator)
+        # where to look is no part of what is learned from the answer, even if the rays themselves are
+        sampling = self.sampler(rays.detach(), field, generator)
         behind = self.background(rays, generator) if background is None else background
         return self._shade(field, rays, sampling, behind, normals)
 
@@ -132,7 +134,9 @@ class VolumeRenderer(nn.Module):
             behind = self.background(some) if background is None else background.expand(len(some), 3)
             sampling = self.sampler(some, field)
             for run, samples in split_rays(sampling.samples, samples_within(memory)):
-                parts.append(self._shade(field, some[run], Sampling(samples), behind[run], normals))
+                shaded = self._shade(field, some[run], Sampling(samples), behind[run], normals)
+                # the samples of a whole picture would break any budget
+                parts.append(replace(shaded, samples=None, weights=None, densities=None))
         height, width = int(cameras.height[index]), int(cameras.width[index])
         return RenderedImage(
             color=torch.cat([part.color for part in parts]).reshape(height, width, 3),

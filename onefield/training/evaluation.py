@@ -84,7 +84,7 @@ class QuickCheck:
         """In dB; None where no view is held out."""
         if self.batch is None:
             return None
-        rays, colors = self.batch
+        rays, colors = self.batch.rays, self.batch.colors
         background = method.renderer.background(rays, None)
         rendering = method.renderer.render(method.field, rays, None, background=background)
         return float(psnr(rendering.color.clamp(0, 1), composite_alpha(colors, background), value_range=1.0))

@@ -98,7 +98,8 @@ def run_training(
         DivergedError: values stay non-finite after going back several times.
         ResourceError: the first checkpoint can't be written.
     """
-    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices, seed=method.settings.seed))
+    batches = RayBatches(scene, scene.train_indices, seed=method.settings.seed, distances=method.wants_distances)
+    state = TrainingState.begin(method, batches)
     if resume:
         state.restore(load_checkpoint(folder.checkpoints, method=method.name))
         folder.truncate_metrics(state.step)
@@ -208,16 +209,21 @@ def take_step(state: TrainingState) -> StepResult:
     for strategy in method.strategies:
         strategy.before_step(method.field, state.optimizer, state.progress)
     method.renderer.sampler.update(method.field, state.step, state.generator)
-    rays, colors = state.batches.next(state.rays_per_step)
+    batch = state.batches.next(state.rays_per_step)
+    colors, rays = batch.colors, batch.rays if method.poses is None else method.poses(batch.rays)
     background = method.renderer.background(rays, state.generator)
     rendering = method.renderer.render(method.field, rays, state.generator, background=background)
+    prediction = rendering.color
+    if method.appearance is not None:
+        prediction = method.appearance.of_images(prediction, rendering.opacity, background, rays.camera_indices)
     evidence = Evidence(
-        prediction=rendering.color,
+        prediction=prediction,
         target=composite_alpha(colors, background),
         field=method.field,
         rendering=rendering,
         rays=rays,
         target_opacity=colors[:, 3] if colors.shape[1] == 4 else None,
+        target_depth=batch.distances,
     )
     terms = {term.name: term.weight * term.evaluate(evidence) for term in method.objective}
     loss = torch.stack(list(terms.values())).sum()

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from onefield.fields.field import Field
 from onefield.losses.term import LossTerm
 from onefield.renderers.volume import VolumeRenderer
+from onefield.training.appearance import Appearance
 from onefield.training.optimizer import Adam
+from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
 
 
@@ -40,6 +42,8 @@ class Method:
         name: of the preset, as checkpoints record it.
         objective: summands; those of weight 0 are left out by whoever builds it.
         strategies: in the order in which they act.
+        poses: corrections of the training cameras; None takes the poses as they are.
+        appearance: corrections of colours, image by image; None takes photos as they are.
     """
 
     name: str
@@ -48,10 +52,21 @@ class Method:
     objective: tuple[LossTerm, ...]
     settings: TrainingSettings
     strategies: tuple[Strategy, ...] = ()
+    poses: PoseRefinement | None = None
+    appearance: Appearance | None = None
 
     def model(self) -> nn.ModuleDict:
         """Everything that is learned or grown, under the names that checkpoints use."""
-        return nn.ModuleDict({"field": self.field, "renderer": self.renderer})
+        corrections = {"poses": self.poses, "appearance": self.appearance}
+        return nn.ModuleDict(
+            {"field": self.field, "renderer": self.renderer}
+            | {name: module for name, module in corrections.items() if module is not None}
+        )
+
+    @property
+    def wants_distances(self) -> bool:
+        """Whether the objective compares with measured depth."""
+        return any(term.name == "depth" for term in self.objective)
 
     def parameter_groups(self) -> dict[str, str]:
         """The rate group of every parameter, by the name it has in `model`."""
@@ -61,6 +76,8 @@ class Method:
             for group, parameters in owner.parameter_groups().items()
             for parameter in parameters
         }
+        for group, module in (("poses", self.poses), ("appearance", self.appearance)):
+            group_of |= {id(parameter): group for parameter in (() if module is None else module.parameters())}
         return {name: group_of.get(id(p), "network") for name, p in self.model().named_parameters()}
 
 

@@ -21,6 +21,8 @@ class TrainingSettings:
         encoding_rate: peak learning rate of tables and grids.
         network_rate: peak learning rate of everything else.
         network_decay: L2 penalty on networks.
+        pose_rate: peak learning rate of pose corrections (radians, and units of the normalised scene).
+        appearance_rate: peak learning rate of each image's exposure, colour or code.
         warmup: share of the run over which rates rise linearly from near zero.
         final_rate: factor on the rates that the run ends with.
         decay_start: share of the run after which rates fall exponentially to ``final_rate``.
@@ -37,6 +39,8 @@ class TrainingSettings:
     encoding_rate: float = 2e-2
     network_rate: float = 3e-3
     network_decay: float = 0.0
+    pose_rate: float = 1e-3
+    appearance_rate: float = 5e-3
     warmup: float = 0.01
     final_rate: float = 0.03
     decay_start: float = 0.3
@@ -46,6 +50,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         positive = ("steps", "samples_per_step", "first_rays", "most_rays", "encoding_rate", "network_rate")
+        positive += ("pose_rate", "appearance_rate")
         for name in positive:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

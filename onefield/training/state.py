@@ -48,6 +48,8 @@ class TrainingState:
         network = GroupRate(settings.network_rate, weight_decay=settings.network_decay)
         rates = dict.fromkeys(groups.values(), network)
         rates["encoding"] = GroupRate(settings.encoding_rate, skip_zeros=True)
+        rates["poses"] = GroupRate(settings.pose_rate)
+        rates["appearance"] = GroupRate(settings.appearance_rate)
         optimizer = Adam(dict(method.model().named_parameters()), groups, rates)
         return TrainingState(
             method, batches, optimizer, cpu_generator(settings.seed), rays_per_step=settings.first_rays

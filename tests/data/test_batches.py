@@ -25,7 +25,8 @@ def test_targets_are_the_pixels_that_the_rays_pass_through(synthetic, tmp_path, 
     batches = RayBatches(scene, scene.train_indices, seed=3)
     seen = set()
     for _ in range(600):
-        rays, colors = batches.next(16)
+        batch = batches.next(16)
+        rays, colors = batch.rays, batch.colors
         seen |= set(rays.camera_indices.tolist())
     assert seen == set(scene.train_indices.tolist())
     pixels = pixels_of(scene, rays)
@@ -38,7 +39,7 @@ def test_targets_are_the_pixels_that_the_rays_pass_through(synthetic, tmp_path, 
 def test_pixels_are_drawn_uniformly(synthetic, tmp_path):
     synthetic.write("ngp", tmp_path)
     scene = load_scene(tmp_path)
-    rays, _ = RayBatches(scene, scene.train_indices).next(48 * 4 * 200)
+    rays = RayBatches(scene, scene.train_indices).next(48 * 4 * 200).rays
     column, row = pixels_of(scene, rays).floor().long().unbind(-1)
     counts = torch.bincount(rays.camera_indices * 48 + row * 8 + column, minlength=240)
     counts = counts.reshape(5, 48)[scene.train_indices].double()
@@ -58,12 +59,12 @@ def test_the_sequence_resumes_exactly(synthetic, tmp_path, budget):
     resumed.next(7)
     resumed.load_state(state)
     for _ in range(3):
-        (expected, colors), (rays, again) = unbroken.next(9), resumed.next(9)
-        assert torch.equal(expected.directions, rays.directions)
-        assert torch.equal(colors, again)
-    assert not torch.equal(unbroken.next(9)[0].directions, unbroken.next(9)[0].directions)
-    other, _ = RayBatches(scene, scene.train_indices, seed=9).next(9)
-    assert not torch.equal(other.directions, RayBatches(scene, scene.train_indices, seed=8).next(9)[0].directions)
+        expected, again = unbroken.next(9), resumed.next(9)
+        assert torch.equal(expected.rays.directions, again.rays.directions)
+        assert torch.equal(expected.colors, again.colors)
+    assert not torch.equal(unbroken.next(9).rays.directions, unbroken.next(9).rays.directions)
+    other, this = (RayBatches(scene, scene.train_indices, seed=seed).next(9).rays for seed in (9, 8))
+    assert not torch.equal(other.directions, this.directions)
     with pytest.raises(DataError, match="'seed' and 'step'"):
         resumed.load_state({})
 
@@ -76,7 +77,7 @@ def test_masked_pixels_are_never_drawn(synthetic, tmp_path):
     record["frames"][1]["mask_path"] = "mask.png"
     (tmp_path / "transforms.json").write_text(json.dumps(record))
     scene = load_scene(tmp_path)
-    rays, _ = RayBatches(scene, scene.train_indices).next(3000)
+    rays = RayBatches(scene, scene.train_indices).next(3000).rays
     masked = rays.camera_indices == 1
     column, row = pixels_of(scene, rays)[masked].floor().unbind(-1)
     assert set(zip(row.tolist(), column.tolist(), strict=True)) == {(r, c) for r in (1, 2) for c in (5, 6, 7)}
@@ -88,11 +89,13 @@ def test_alpha_and_limits_come_along(synthetic, tmp_path):
     for name in ("blender", "llff"):
         (tmp_path / name).mkdir()
         synthetic.write(name, tmp_path / name)
-    rays, colors = RayBatches(load_scene(tmp_path / "blender"), [0, 1]).next(6)
+    batch = RayBatches(load_scene(tmp_path / "blender"), [0, 1]).next(6)
+    rays, colors = batch.rays, batch.colors
     assert colors.shape == (6, 4)
     torch.testing.assert_close(colors[:, 3], torch.full((6,), 200 / 255))
     assert rays.near is None
-    rays, colors = RayBatches(load_scene(tmp_path / "llff"), [0, 1]).next(6)
+    batch = RayBatches(load_scene(tmp_path / "llff"), [0, 1]).next(6)
+    rays, colors = batch.rays, batch.colors
     assert colors.shape == (6, 3)
     assert bool((rays.near < rays.far).all())
 

@@ -188,8 +188,10 @@ def test_nerfstudio_masks_splits_and_depths(synthetic, tmp_path):
     assert scene.masks.mask(1).sum() == 32
     assert scene.masks.mask(0).all()
     # 2500 millimetres, in normalised units.
-    torch.testing.assert_close(scene.depths.depth(1), torch.full((6, 8), 2.5 * scene.transform.scale))
-    assert scene.depths.depth(0) is None
+    ahead = scene.cameras.image_rays(1).directions.double() @ scene.cameras.forwards[1]
+    along_axis = scene.depths.distances(1).double() * ahead.reshape(6, 8)
+    torch.testing.assert_close(along_axis, torch.full((6, 8), 2.5 * scene.transform.scale).double(), rtol=1e-5, atol=0)
+    assert scene.depths.distances(0) is None
     assert any("1 of 5 views have a mask" in warning for warning in scene.warnings)
 
 

@@ -1,0 +1,67 @@
+"""Masks beside pictures: where they lie, what they mean, and whether they fit.
+
+White marks what counts. What black means is said by one word:
+
+- ``ignore``: nothing is known about these pixels: they are never learned from and never scored;
+- ``carve``: nothing stands there: the opacity along these pixels' rays must be 0, and about the others nothing is said;
+- ``alpha``: the mask is the picture's alpha over the background: black is empty, white is the object.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onefield.data.dataset_paths import IMAGE_SUFFIXES, inside, is_file, is_folder
+from onefield.data.images import ImageHeader
+from onefield.errors import DataError
+
+MASK_USES = ("auto", "ignore", "carve", "alpha", "none")
+_FOLDERS = ("masks", "mask")
+# Folders that hold pictures and are left out of the names of their masks; splits such as train/ are not.
+_IMAGE_FOLDERS = ("images", "image", "input", "images_2", "images_4", "images_8", "rgb")
+
+
+def mask_beside(root: Path, image: Path) -> Path | None:
+    """A picture's mask by COLMAP's convention: ``masks/NAME.png`` for ``images/NAME``, or any image of NAME's stem.
+
+    Args:
+        root: the dataset's folder.
+        image: resolved path of the picture.
+
+    Returns:
+        An existing file, else None.
+    """
+    folders = [folder for folder in _FOLDERS if is_folder(root / folder)]
+    base = root.resolve()
+    if not folders or not image.is_relative_to(base):
+        return None
+    name = image.relative_to(base)
+    if len(name.parts) > 1 and name.parts[0] in _IMAGE_FOLDERS:
+        name = Path(*name.parts[1:])
+    named = name.as_posix()
+    candidates = [f"{named}.png", named, *(f"{named.rsplit('.', 1)[0]}{suffix}" for suffix in IMAGE_SUFFIXES)]
+    for folder in folders:
+        for candidate in candidates:
+            found = inside(root, f"{folder}/{candidate}", str(root))
+            if is_file(found):
+                return found
+    return None
+
+
+def check_mask_size(mask: Path, header: ImageHeader, image: Path, size: tuple[int, int], oriented: bool) -> None:
+    """Refuses a mask of another shape than its picture; another size of the same shape is resampled (nearest pixel).
+
+    Args:
+        size: width and height of the picture before it is made smaller.
+        oriented: whether EXIF orientations are applied.
+
+    Raises:
+        DataError: the shapes differ by more than rounding to whole pixels explains.
+    """
+    found = (header.width, header.height) if oriented else (header.stored_width, header.stored_height)
+    across, down = found[0] / size[0], found[1] / size[1]
+    if abs(found[0] - size[0] * down) > 1 and abs(found[1] - size[1] * across) > 1:
+        raise DataError(
+            f"{mask} is {found[0]} x {found[1]} pixels, but its picture {image} is {size[0]} x {size[1]}, another "
+            "shape; save the mask in the picture's size."
+        )
