@@ -7,8 +7,10 @@ from pathlib import Path
 
 from onefield.configs.runs import configure, score, start_run
 from onefield.files import make_folder
-from onefield.tools.output import duration, say, show
-from onefield.tools.train import train_to_end
+from onefield.reports.figures import duration
+from onefield.reports.run_report import report_run
+from onefield.tools.output import say, show
+from onefield.tools.train import report_line, train_to_end
 
 SCENE_FOLDER = "scene"
 RUN_FOLDER = "run"
@@ -44,13 +46,16 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     surface = export_surface(opened, mesh_path, resolution=192)
     picture = opened.folder.exports / "mesh.png"
     write_mesh_picture(picture, surface.normalised)
+    report = report_run(opened, surface.normalised)
+    paths = {"run": str(opened.folder.path), "mesh": str(mesh_path), "report": report and str(report)}
     show(
-        {"run": str(opened.folder.path), "mesh": str(mesh_path), "step": outcome.step, **summary},
+        {**paths, "step": outcome.step, **summary},
         json,
         [
             f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f} on {summary['views']} held-out views",
             f"pictures: {opened.folder.evaluation} (truth, rendering, error)",
             f"mesh:     {mesh_path} ({surface.report.faces} faces), drawn in {picture}",
+            *report_line(report),
             f"next:     onefield render {opened.folder.path}",
         ],
     )

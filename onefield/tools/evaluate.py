@@ -9,7 +9,9 @@ import tyro
 
 from onefield.configs.runs import open_run, score
 from onefield.errors import UsageError
+from onefield.reports.run_report import report_run
 from onefield.tools.output import say, show
+from onefield.tools.train import report_line
 from onefield.training.evaluation import Evaluation
 from onefield.training.lpips import read_lpips_weights
 
@@ -21,7 +23,7 @@ def run_command(
     lpips: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Renders views of a run in full and compares them with their photos.
+    """Renders views of a run in full, compares them with their photos, and writes the run's report.
 
     Args:
         run: folder of the run.
@@ -38,7 +40,10 @@ def run_command(
     evaluation = score(opened, split, lambda done, total: say(f"view {done} of {total}"), perception)
     lines = _table(evaluation)
     lines.append(f"pictures (truth, rendering, error): {opened.folder.evaluation}")
-    show({"run": str(opened.folder.path), "step": opened.step, **evaluation.as_json()}, json, lines)
+    report = report_run(opened)
+    lines += report_line(report)
+    result = {"run": str(opened.folder.path), "step": opened.step, "report": report and str(report)}
+    show(result | evaluation.as_json(), json, lines)
 
 
 def _table(evaluation: Evaluation) -> list[str]:

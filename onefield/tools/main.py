@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a scene from photos with known cameras",
     "evaluate": "score a run on views that it was not trained on",
     "render": "render a run along a camera path to a video and pictures",
+    "compare": "put several runs on one page",
     "export": "export a run's surface as a mesh file",
     "fit": "fit an image, a sound, a video, a volume or a shape",
     "inspect": "say what a folder or file is, and whether it is sound",

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from onefield.reports.figures import duration
 from onefield.training.loop import Progress
 
 # Lines in a log that nobody watches live.
@@ -40,17 +41,6 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _without_nan(inner) for key, inner in value.items()}
     return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them, such as ``3m 20s``."""
-    if math.isinf(seconds):
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
 
 
 def seconds_of(text: str) -> float:

@@ -9,9 +9,11 @@ from typing import Annotated
 import tyro
 
 from onefield.configs.runs import Run, RunConfig, configure, open_run, run, score, start_run
-from onefield.errors import InterruptedRun, UsageError
+from onefield.errors import DivergedError, InterruptedRun, UsageError
+from onefield.reports.figures import duration
+from onefield.reports.run_report import report_folder, report_run
 from onefield.tools.compiling import announce_compilation
-from onefield.tools.output import TrainingDisplay, duration, say, seconds_of, show
+from onefield.tools.output import TrainingDisplay, say, seconds_of, show
 from onefield.tools.signals import StopSignals
 from onefield.training.loop import Outcome
 
@@ -60,12 +62,18 @@ def train_to_end(opened: Run, resume: bool = False) -> Outcome:
     """Trains a run with its progress shown.
 
     Raises:
-        InterruptedRun: a signal stopped it; its state is saved.
+        InterruptedRun: a signal stopped it; its state is saved, and its report says what was measured so far.
+        DivergedError: as `run`.
     """
     announce_compilation()
-    with StopSignals() as signals, TrainingDisplay() as display:
-        outcome = run(opened, resume=resume, observe=display, should_stop=signals.stop_asked)
+    try:
+        with StopSignals() as signals, TrainingDisplay() as display:
+            outcome = run(opened, resume=resume, observe=display, should_stop=signals.stop_asked)
+    except DivergedError:
+        report_folder(opened.folder)
+        raise
     if outcome.interrupted:
+        report_folder(opened.folder)
         raise InterruptedRun(
             f"stopped at step {outcome.step} and saved; go on with: onefield train {opened.folder.path} --resume"
         )
@@ -73,16 +81,19 @@ def train_to_end(opened: Run, resume: bool = False) -> Outcome:
 
 
 def train_and_score(opened: Run, resume: bool, json: bool) -> None:
-    """Trains a run to its end, scores it, and shows the figures."""
+    """Trains a run to its end, scores it, writes its report, and shows the figures."""
     outcome = train_to_end(opened, resume)
     say(f"trained {outcome.step} steps in {duration(outcome.elapsed)}")
     opened = replace(opened, step=outcome.step)
+    result = {"run": str(opened.folder.path), "step": outcome.step, "seconds": outcome.elapsed}
     if len(opened.scene.test_indices) == 0:
-        show({"run": str(opened.folder.path), "step": outcome.step}, json, ["No view is held out: nothing to score."])
+        report = report_run(opened)
+        lines = ["No view is held out: nothing to score.", *report_line(report)]
+        show({**result, "report": report and str(report)}, json, lines)
         return
-    evaluation = score(opened)
-    summary = evaluation.summary()
-    result = {"run": str(opened.folder.path), "step": outcome.step, "seconds": outcome.elapsed, **summary}
+    summary = score(opened).summary()
+    report = report_run(opened)
+    result |= {"report": report and str(report), **summary}
     show(
         result,
         json,
@@ -90,10 +101,16 @@ def train_and_score(opened: Run, resume: bool, json: bool) -> None:
             f"{summary['views']} held-out views over a {summary['background']} background: "
             f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f}",
             f"pictures: {opened.folder.evaluation}",
+            *report_line(report),
             f"next: onefield render {opened.folder.path}",
             f"      onefield export {opened.folder.path} --to mesh.glb",
         ],
     )
+
+
+def report_line(report: Path | None) -> list[str]:
+    """Where the report is, if it was written."""
+    return [] if report is None else [f"report: {report}"]
 
 
 def _with_budget(opened: Run, steps: int | None, time: str | None) -> Run:

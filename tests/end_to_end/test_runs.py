@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(
     else:
         assert process.returncode == 130, talk
         assert "--resume" in talk
+        assert (output / "report.html").is_file()
     result, _ = _run([*COMMAND, "train", str(output), "--resume", "--json"])
     for figure in ("psnr", "ssim", "step", "views"):
         assert result[figure] == whole[1][figure]
@@ -110,9 +112,20 @@ def test_training_learns_and_writes_its_run(scene: Path, whole: tuple[Path, dict
     run, result = whole
     assert result["psnr"] > _psnr_of_white(scene) + 3
     assert result["split"] == "held-out"
-    for name in ("config.yaml", "scene.json", "metrics.jsonl", "log.txt", "eval/held-out.json"):
+    for name in ("config.yaml", "scene.json", "machine.json", "metrics.jsonl", "log.txt", "eval/held-out.json"):
         assert (run / name).is_file(), name
     assert len(list((run / "eval").glob("*.png"))) == result["views"]
+
+
+def test_the_report_tells_the_figures_that_were_printed(whole: tuple[Path, dict], tmp_path: Path) -> None:
+    run, result = whole
+    assert result["report"] == str(run / "report.html")
+    assert f"<td>{result['psnr']:.2f}</td>" in (run / "report.html").read_text()
+    other = shutil.copytree(run, tmp_path / "other")
+    page = tmp_path / "compare.html"
+    told, _ = _run([*COMMAND, "compare", str(run), str(other), "--output", str(page), "--json"])
+    assert told == {"page": str(page), "runs": [str(run), str(other)]}
+    assert f"{result['psnr']:.2f}" in page.read_text()
 
 
 def test_evaluate_repeats_the_figures(whole: tuple[Path, dict]) -> None:
@@ -154,6 +167,8 @@ def test_a_second_run_in_the_same_folder_is_refused(scene: Path, whole: tuple[Pa
         (["train", "{scene}", "--time", "soon"], 2, "soon"),
         (["train", "{scene}", "--downscale", "0"], 2, "downscale"),
         (["evaluate", "{scene}"], 3, "run"),
+        (["compare", "{run}"], 2, "at least two runs"),
+        (["compare", "{run}", "nowhere"], 3, "nowhere"),
         (["export", "{run}", "--to", "mesh.gbl"], 2, "did you mean '.glb'"),
         (["export", "{run}", "--isovalue", "1e30"], 3, "isovalue"),
         (["render", "{run}", "--path", "orbti"], 2, "did you mean 'orbit'"),
@@ -182,5 +197,5 @@ def test_an_output_that_cannot_be_made_fails_before_training(scene: Path, tmp_pa
 
 def test_help_lists_every_command() -> None:
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=DEADLINE, check=True)
-    for name in ("demo", "train", "evaluate", "render", "export", "fit", "inspect", "doctor", "bench"):
+    for name in ("demo", "train", "evaluate", "render", "compare", "export", "fit", "inspect", "doctor", "bench"):
         assert f"  {name} " in done.stdout

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from onefield.errors import UsageError
-from onefield.tools.output import duration, seconds_of, show
+from onefield.tools.output import seconds_of, show
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2M", 120)])
@@ -19,13 +19,6 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="10m"):
         seconds_of(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(3.4, "3s"), (59.6, "1m 00s"), (200, "3m 20s"), (7260, "2h 01m"), (float("inf"), "?")]
-)
-def test_durations_are_shown(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_results_for_machines_are_valid_json(capsys: pytest.CaptureFixture[str]) -> None:

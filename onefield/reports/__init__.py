@@ -1,0 +1,1 @@
+"""Pages that tell what runs did: one file each, readable without a network."""
