@@ -54,8 +54,15 @@ def nearest_content(scene: Scene) -> float:
 def outlook(scene: Scene) -> Outlook:
     """What samplers need to know of a scene's training views."""
     cameras = scene.cameras[scene.train_indices]
-    pixels = cameras.positions.norm(dim=-1) / cameras.focal.mean(dim=-1)
-    return Outlook(scene.bounded, scene.extent_scale, nearest_content(scene), float(pixels.median()))
+    angles = 1 / cameras.focal.mean(dim=-1)
+    pixels = cameras.positions.norm(dim=-1) * angles
+    return Outlook(
+        bounded=scene.bounded,
+        extent=scene.extent_scale,
+        near=nearest_content(scene),
+        pixel=float(pixels.median()),
+        pixel_angle=float(angles.median()),
+    )
 
 
 def wanted_losses(weights: dict[str, float], scene: Scene) -> dict[str, float]:

@@ -20,6 +20,8 @@ from onefield.types import Bounds
 
 # Steps along the region's diagonal: more would look between the finest vertices of any grid in use, fewer past things.
 FEWEST_STEPS, MOST_STEPS = 128, 1024
+# Growth of steps with distance in scenes without bounds, at least (instant-ngp, appendix E.1).
+LEAST_CONE_ANGLE = 1 / 256
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Outlook:
         extent: half the edge of the cube that holds all there is to see, over the region's.
         near: distance from the cameras within which nothing is expected.
         pixel: width of a pixel of the usual training view at the region's centre.
+        pixel_angle: what such a pixel spans, in radians.
     """
 
     bounded: bool
     extent: float
     near: float
     pixel: float
+    pixel_angle: float
 
 
 @dataclass(frozen=True)
@@ -61,29 +65,29 @@ class Occupancy:
 
     Attributes:
         resolution: cells along an edge, the same for every cascade.
-        step_pixels: finest step in pixels of the usual training view: details smaller than a pixel can't be learned, and
-            steps of many blur what could be (on 400 pixels 2 gained 0.6 dB over 4 in the same time).
-        cone_angle: growth of the step with distance, for scenes without bounds.
+        step_pixels: length of a step in pixels of the usual training view: details smaller than a pixel can't be
+            learned, and steps of many blur what could be (2 gained 0.6 dB over 4 in the same time).
         threshold: optical thickness of a step above which a cell is marched through.
     """
 
     kind: ClassVar[str] = "occupancy"
     resolution: int = 64
     step_pixels: float = 2.0
-    cone_angle: float = 0.02
     threshold: float = 0.03
 
     def build(self, outlook: Outlook) -> Sampler:
         """A sampler over the region, with as many doublings as the scene's extent needs."""
         cascades = 1 if outlook.bounded else 1 + max(0, math.ceil(math.log2(outlook.extent)))
         region = Bounds.cube(1.0)
-        step = min(max(self.step_pixels * outlook.pixel, region.diagonal / MOST_STEPS), region.diagonal / FEWEST_STEPS)
+        step = self.step_pixels * outlook.pixel
+        step = min(max(step, region.diagonal / MOST_STEPS), region.diagonal / FEWEST_STEPS)
+        cone_angle = max(self.step_pixels * outlook.pixel_angle, LEAST_CONE_ANGLE)
         return OccupancySampler(
             region,
             resolution=self.resolution,
             cascades=cascades,
             step=step,
-            cone_angle=0.0 if outlook.bounded else self.cone_angle,
+            cone_angle=0.0 if outlook.bounded else cone_angle,
             threshold=self.threshold,
             near=outlook.near,
         )

@@ -13,7 +13,7 @@ level that holds it. An interval is kept if the cell around its midpoint is occu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -50,6 +50,15 @@ class MarchSteps:
             raise UsageError(
                 f"Marching needs 0 < smallest <= largest step, cone_angle >= 0 and most_samples >= 1, got {self}."
             )
+
+    def scaled(self, factor: float) -> MarchSteps:
+        """Steps of ``factor`` times the length everywhere."""
+        return replace(
+            self,
+            smallest=self.smallest * factor,
+            cone_angle=self.cone_angle * factor,
+            largest=self.largest * factor,
+        )
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ LEAST_KEPT = 0.5
 MEAN_SHARE = 0.5
 # Thicker is as good as solid and would only take longer to forget: with the usual decay this is kept for 90 updates.
 SOLID_THICKNESS = 1.0
+# While nothing has been cleared rays cross everything, and what they look at is fog: steps of this many times the final
+# length show it as well, with as many times the rays. They reach their final length once a quarter is left.
+COARSEST = 4.0
 # Marks of cells in the memory: not visited yet, and never to be visited.
 _UNSEEN = float("inf")
 _HIDDEN = -1.0
@@ -102,6 +105,7 @@ class OccupancySampler(Sampler):
         thickness[1:, inner, inner, inner] = _HIDDEN
         self.register_buffer("thickness", thickness)
         self.register_buffer("blocks", empty_blocks(thickness > 0))
+        self.register_buffer("coarseness", torch.tensor(COARSEST))
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -118,9 +122,8 @@ class OccupancySampler(Sampler):
         if far is None:
             far = rays.origins.new_full((count,), torch.inf)
         jitter = None if generator is None else uniform((count,), near, generator)
-        return Sampling(
-            march(rays.origins, rays.directions, near, far, self.blocks, self.region, self.steps, jitter)
-        )
+        steps = self.steps.scaled(float(self.coarseness))
+        return Sampling(march(rays.origins, rays.directions, near, far, self.blocks, self.region, steps, jitter))
 
     @torch.no_grad()
     def update(self, field: Field, step: int, generator: torch.Generator) -> None:
@@ -176,6 +179,8 @@ class OccupancySampler(Sampler):
             # a field that is empty everywhere can only fill where it is sampled
             occupied = memory >= 0
         self.blocks.copy_(empty_blocks(occupied))
+        share = occupied.sum() / (memory >= 0).sum().clamp(min=1)
+        self.coarseness.copy_((COARSEST * share).clamp(1.0, COARSEST))
 
     @torch.no_grad()
     def mark_invisible(self, cameras: Cameras) -> None:
