@@ -184,7 +184,8 @@ class OccupancySampler(Sampler):
 
     @torch.no_grad()
     def mark_invisible(self, cameras: Cameras) -> None:
-        """Takes out for good what no camera sees: nothing there is ever supervised. Call it before training."""
+        """Takes out for good what no camera sees, for nothing there is ever supervised, and what a single one sees in front
+        of the region's centre: what explains one photo from close by spoils all others. Call it before training."""
         levels, side = self.thickness.shape[:2]
         number = side // _VISIBILITY_BLOCK
         axis = (torch.arange(number, dtype=torch.float64) + 0.5) / number - 0.5
@@ -192,7 +193,7 @@ class OccupancySampler(Sampler):
         extent, center = (grid.new_tensor(values) for values in (self.region.extent, self.region.center))
         radius = float((extent / number).norm() / 2)
         for level in range(levels):
-            visible = _seen_by_any(cameras, center + grid * extent * 2**level, radius * 2**level)
+            visible = _worth_sampling(cameras, center + grid * extent * 2**level, radius * 2**level, center)
             hidden = ~visible.reshape(number, number, number).to(self.thickness.device)
             for dimension in range(3):
                 hidden = hidden.repeat_interleave(_VISIBILITY_BLOCK, dim=dimension)
@@ -204,12 +205,15 @@ class OccupancySampler(Sampler):
         self._refresh()
 
 
-def _seen_by_any(cameras: Cameras, centers: Float[Tensor, "n 3"], radius: float) -> Bool[Tensor, "n"]:
-    """Whether balls may be seen by some camera; errs towards yes."""
+def _worth_sampling(
+    cameras: Cameras, centers: Float[Tensor, "n 3"], radius: float, middle: Float[Tensor, "3"]
+) -> Bool[Tensor, "n"]:
+    """Whether balls may be seen by two cameras, or by one behind the scene's middle; errs towards yes."""
     cameras = cameras.to("cpu")
-    seen = torch.zeros(len(centers), dtype=torch.bool)
+    witnesses = torch.zeros(len(centers), dtype=torch.int64)
+    behind = torch.zeros(len(centers), dtype=torch.bool)
     for index in range(len(cameras)):
-        left = (~seen).nonzero()[:, 0]
+        left = ((witnesses < 2) & ~behind).nonzero()[:, 0]
         if not len(left):
             break
         points = centers[left]
@@ -221,5 +225,7 @@ def _seen_by_any(cameras: Cameras, centers: Float[Tensor, "n 3"], radius: float)
         held = ahead.clamp(min=radius)
         margin = (radius / held * (distance / held).square())[:, None] * cameras.focal[index]
         inside = ((pixels > -margin) & (pixels < size + margin)).all(-1) & (ahead > 0)
-        seen[left] = inside | (distance < _CLOSE * radius)
-    return seen
+        seen = inside | (distance < _CLOSE * radius)
+        witnesses[left] += seen
+        behind[left] = seen & (distance + radius > (middle - cameras.positions[index]).norm())
+    return (witnesses > 1) | behind

@@ -90,7 +90,7 @@ def test_empty_field_keeps_all_cells_so_that_it_can_learn():
 
 def test_what_no_camera_sees_is_left_out_for_good():
     sampler = OccupancySampler(Bounds.cube(), 48, cells_per_update=2**15)
-    cameras = looking_at_center((4.0, 0.0, 0.0), focal=300.0)
+    cameras = looking_at_center((4.0, 0.0, 0.0), focal=300.0)[torch.tensor([0, 0])]
     sampler.mark_invisible(cameras)
     points = centers(48, 1.0).double()
     pixels, depth = cameras.project(torch.tensor(0), points)
@@ -100,6 +100,31 @@ def test_what_no_camera_sees_is_left_out_for_good():
     before = sampler.occupied.clone()
     train(sampler, SphereField(3.0), range(6))
     assert torch.equal(sampler.occupied, before)
+
+
+def test_what_a_single_camera_sees_is_sampled_only_behind_the_middle():
+    sampler = OccupancySampler(Bounds.cube(), 48)
+    cameras = looking_at_center((4.0, 0.0, 0.0), focal=300.0)
+    sampler.mark_invisible(cameras)
+    points = centers(48, 1.0).double()
+    pixels, _ = cameras.project(torch.tensor(0), points)
+    seen = ((pixels > 0) & (pixels < 100)).all(-1)
+    # as far from the middle as a block's diagonal, which is kept or left out as one
+    margin = 0.3
+    distance = (points - cameras.positions[0]).norm(dim=-1)
+    assert sampler.occupied[0][seen & (distance > 4)].all()
+    assert not sampler.occupied[0][distance < 4 - margin].any()
+
+
+def test_steps_are_coarse_until_space_is_cleared():
+    sampler = OccupancySampler(Bounds.cube(), 16, step=0.01, cells_per_update=4096)
+    rays = Rays(torch.tensor([[0.0, 0.0, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]]))
+    first = sampler(rays, BALL).samples
+    torch.testing.assert_close(first.ends[1] - first.starts[1], torch.tensor(0.04))
+    train(sampler, BALL, range(80))
+    # the ball of radius 0.5 fills 6.5 % of the cube, and the cells that it touches less than a quarter
+    later = sampler(rays, BALL).samples
+    torch.testing.assert_close(later.ends[1] - later.starts[1], torch.tensor(0.01), atol=1e-6, rtol=0)
 
 
 def test_regions_that_no_camera_sees_at_all_are_an_error():
