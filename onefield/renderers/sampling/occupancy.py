@@ -184,8 +184,11 @@ class OccupancySampler(Sampler):
 
     @torch.no_grad()
     def mark_invisible(self, cameras: Cameras) -> None:
-        """Takes out for good what no camera sees, for nothing there is ever supervised, and what a single one sees in front
-        of the region's centre: what explains one photo from close by spoils all others. Call it before training."""
+        """Takes out for good what no camera sees, and what a single one sees in front of the region's centre.
+
+        Nothing is ever supervised in the first, and what explains one photo from close by spoils all others. Call it
+        before training.
+        """
         levels, side = self.thickness.shape[:2]
         number = side // _VISIBILITY_BLOCK
         axis = (torch.arange(number, dtype=torch.float64) + 0.5) / number - 0.5
