@@ -41,6 +41,10 @@ class Cameras:
         distortion: k1, k2, p1, p2, k3, k4, k5, k6 of Brown and Conrady's rational model in OpenCV's order; for a
             fisheye k1, k2, k3, k4 of Kannala and Brandt (2006), then zeros. float64.
         fisheye: which of the two models each camera has.
+        radial8: coefficient of the eighth power of the radius in the numerator of Brown and Conrady's radial part,
+            which photogrammetry has and OpenCV's model lacks; float64, None stands for zeros.
+        skew: pixels that x gains for each unit of y on the distorted plane z = 1, from pixels that are no rectangles;
+            float64, None stands for zeros.
     """
 
     camera_to_world: Float[Tensor, "C 3 4"]
@@ -50,9 +54,14 @@ class Cameras:
     height: Int[Tensor, "C"]
     distortion: Float[Tensor, "C 8"]
     fisheye: Bool[Tensor, "C"]
+    radial8: Float[Tensor, "C"] | None = None
+    skew: Float[Tensor, "C"] | None = None
 
     def __post_init__(self) -> None:
         count = self.camera_to_world.shape[0]
+        for name in ("radial8", "skew"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, torch.zeros(count, dtype=torch.float64, device=self.focal.device))
         expected = {
             "camera_to_world": (count, 3, 4),
             "focal": (count, 2),
@@ -61,6 +70,8 @@ class Cameras:
             "height": (count,),
             "distortion": (count, 8),
             "fisheye": (count,),
+            "radial8": (count,),
+            "skew": (count,),
         }
         for name, shape in expected.items():
             found = tuple(getattr(self, name).shape)
@@ -139,6 +150,9 @@ class Cameras:
             return values.contiguous().index_select(0, index)
 
         image = (pixels.to(self.focal) - chosen(self.center)) / chosen(self.focal)
+        if self.skewed:
+            across = image[:, 0] - chosen(self.skew) / chosen(self.focal)[:, 0] * image[:, 1]
+            image = torch.stack([across, image[:, 1]], dim=-1)
         x, y, z = self._camera_directions(index, image).split(1, dim=-1)
         # Three small gathers and sums are several times faster than a product of thousands of 3 x 3 matrices.
         right, down, forward, position = self.camera_to_world.unbind(-1)
@@ -188,6 +202,8 @@ class Cameras:
         depth = local[:, 2]
         image = self._image_positions(index, local)
         pixels = image * self.focal[index] + self.center[index]
+        if self.skewed:
+            pixels = torch.stack([pixels[:, 0] + self.skew[index] * image[:, 1], pixels[:, 1]], dim=-1)
         return pixels.reshape(*batch, 2).to(points.dtype), depth.reshape(batch).to(points.dtype)
 
     def resized(self, width: int | Tensor, height: int | Tensor) -> Cameras:
@@ -203,7 +219,12 @@ class Cameras:
         new, old = torch.stack([new_width, new_height], -1), torch.stack([self.width, self.height], -1)
         factor = new.double() / old.double()
         return replace(
-            self, focal=self.focal * factor, center=self.center * factor, width=new_width, height=new_height
+            self,
+            focal=self.focal * factor,
+            center=self.center * factor,
+            width=new_width,
+            height=new_height,
+            skew=self.skew * factor[:, 0],
         )
 
     def scaled(self, factor: float) -> Cameras:
@@ -216,7 +237,8 @@ class Cameras:
         if not self.distorted:
             return torch.cat([image, torch.ones_like(image[:, :1])], dim=-1)
         # Columns, not rows, lie together in memory: each coefficient is read as one run.
-        coefficients = torch.stack([column.index_select(0, index) for column in self.distortion.unbind(-1)]).T
+        columns = (*self.distortion.unbind(-1), self.radial8)
+        coefficients = torch.stack([column.index_select(0, index) for column in columns]).T
         if not bool(self.fisheye.any()):
             return _brown_directions(image, coefficients)
         if bool(self.fisheye.all()):
@@ -233,7 +255,7 @@ class Cameras:
         plane = local[:, :2] / local[:, 2:]
         if not self.distorted:
             return plane
-        coefficients = self.distortion[index]
+        coefficients = torch.cat([self.distortion[index], self.radial8[index, None]], dim=-1)
         positions = _distort_without_folding(plane, coefficients)
         if bool(self.fisheye.any()):
             chosen = self.fisheye[index].unsqueeze(-1)
@@ -243,22 +265,27 @@ class Cameras:
     @property
     def distorted(self) -> bool:
         """True when any view is a fisheye or has a distortion coefficient other than zero."""
-        return bool(self.fisheye.any()) or bool((self.distortion != 0).any())
+        return bool(self.fisheye.any()) or bool((self.distortion != 0).any()) or bool((self.radial8 != 0).any())
+
+    @property
+    def skewed(self) -> bool:
+        """True when any view has skewed pixels."""
+        return bool((self.skew != 0).any())
 
 
 def _distort(plane: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Brown-Conrady with a rational radial part: distorted x and y, and the derivatives dx/dx, dx/dy = dy/dx, dy/dy.
 
-    OpenCV's camera model, https://docs.opencv.org/4.x/d9/d0c/group__calib3d.html.
+    OpenCV's camera model, https://docs.opencv.org/4.x/d9/d0c/group__calib3d.html, with one more radial coefficient.
     """
     x, y = plane.unbind(-1)
-    k1, k2, p1, p2, k3, k4, k5, k6 = coefficients.unbind(-1)
+    k1, k2, p1, p2, k3, k4, k5, k6, radial8 = coefficients.unbind(-1)
     xx, yy, xy = x * x, y * y, x * y
     r2 = xx + yy
-    numerator = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    numerator = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * radial8)))
     denominator = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
     radial = numerator / denominator
-    numerator_slope = k1 + r2 * (2 * k2 + r2 * 3 * k3)
+    numerator_slope = k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * radial8))
     denominator_slope = k4 + r2 * (2 * k5 + r2 * 3 * k6)
     slope2 = 2 * (numerator_slope - radial * denominator_slope) / denominator
     u = x * radial + 2 * p1 * xy + p2 * (r2 + 2 * xx)

@@ -136,6 +136,7 @@ class _Fit:
     size: tuple[int, int]
     focal: tuple[float, float]
     center: tuple[float, float]
+    skew: float = 0.0
     oriented: bool = True
     rescaled: bool = False
 
@@ -180,10 +181,10 @@ def _fitted(view: View, header: ImageHeader, path: Path) -> _Fit:
     stated = view.size or size
     center = view.center or (stated[0] / 2, stated[1] / 2)
     if stated == size:
-        return _Fit(size, view.focal, center)
+        return _Fit(size, view.focal, center, view.skew)
     if stated == (header.stored_width, header.stored_height):
         # The poses were found on the pixels as they lie in the file, so the EXIF orientation isn't applied.
-        return _Fit(stated, view.focal, center, oriented=False)
+        return _Fit(stated, view.focal, center, view.skew, oriented=False)
     factors = (size[0] / stated[0], size[1] / stated[1])
     # Rounding to whole pixels may differ by one on each axis.
     if abs(size[0] - stated[0] * factors[1]) > 1 and abs(size[1] - stated[1] * factors[0]) > 1:
@@ -192,7 +193,8 @@ def _fitted(view: View, header: ImageHeader, path: Path) -> _Fit:
             f"{stated[1]}, another shape; restore the original image or correct the size and intrinsics."
         )
     focal = (view.focal[0] * factors[0], view.focal[1] * factors[1])
-    return _Fit(size, focal, (center[0] * factors[0], center[1] * factors[1]), rescaled=True)
+    center = (center[0] * factors[0], center[1] * factors[1])
+    return _Fit(size, focal, center, view.skew * factors[0], rescaled=True)
 
 
 def _rescaling_warnings(views: list[View], fits: list[_Fit]) -> list[str]:
@@ -227,6 +229,8 @@ def _cameras(views: list[View], fits: list[_Fit]) -> Cameras:
         sizes[:, 1].clone(),
         torch.tensor([view.distortion for view in views], dtype=torch.float64),
         torch.tensor([view.fisheye for view in views], dtype=torch.bool),
+        torch.tensor([view.radial8 for view in views], dtype=torch.float64),
+        torch.tensor([fit.skew for fit in fits], dtype=torch.float64),
     )
 
 
@@ -281,6 +285,13 @@ def _existing_masks(views: list[View], fits: list[_Fit], path: Path) -> list[Pat
     return masks
 
 
+def _mask_warnings(views: list[View], masked: int, mask_use: str) -> list[str]:
+    named = masked or any(view.mask_path is not None for view in views)
+    if mask_use == "none" or not named or masked == len(views):
+        return []
+    return [f"{masked} of {len(views)} views have a mask; the others use all their pixels."]
+
+
 def _depths(
     views: list[View],
     cameras: Cameras,
@@ -290,13 +301,6 @@ def _depths(
     warnings: list[str],
 ) -> DepthStore | None:
     paths = [view.depth_path if view.depth_path is not None and is_file(view.depth_path) else None for view in views]
-def _mask_warnings(views: list[View], masked: int, mask_use: str) -> list[str]:
-    named = masked or any(view.mask_path is not None for view in views)
-    if mask_use == "none" or not named or masked == len(views):
-        return []
-    return [f"{masked} of {len(views)} views have a mask; the others use all their pixels."]
-
-
     count = sum(path is not None for path in paths)
     if any(view.depth_path is not None for view in views) and count < len(views):
         warnings.append(f"{count} of {len(views)} views have a depth image.")

@@ -25,6 +25,7 @@ class View:
         field_of_view: horizontal, radians.
         distortion: eight numbers as in `Cameras`.
         fisheye: which model they belong to.
+        radial8, skew: as in `Cameras`; the skew in pixels of an image of ``size``.
         mask_path, depth_path: resolved; the files may be missing.
         split: ``"train"``, ``"val"``, ``"test"``, or None where the format has no splits.
     """
@@ -38,6 +39,8 @@ class View:
     field_of_view: float | None = None
     distortion: tuple[float, ...] = (0.0,) * 8
     fisheye: bool = False
+    radial8: float = 0.0
+    skew: float = 0.0
     mask_path: Path | None = None
     depth_path: Path | None = None
     split: str | None = None
@@ -76,10 +79,10 @@ class Capture:
     background: str | None = None
     object_masks: bool = False
     depth_unit: float = 1.0
+    depth_along_rays: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
-    depth_along_rays: bool = False
 @dataclass(frozen=True)
 class SceneFormat:
     """A way to store posed images.

@@ -20,8 +20,8 @@ from onefield.data.scene import Similarity
 from onefield.errors import DataError
 
 _FILE = "cameras_sphere.npz"
-# Pixels of skew that a decomposition may leave before it is worth a warning.
-_SILENT_SKEW = 0.5
+# Pixels of skew that projections rounded to float32 decompose into, though they were made without.
+_ROUNDING_SKEW = 1e-2
 # Pixels times world units stay far below this; larger entries would overflow in a determinant.
 _LARGEST_ENTRY = 1e18
 _LEAST_RADIUS, _MOST_RADIUS = 1e-9, 1e12  # of the scene, in its own units
@@ -43,18 +43,14 @@ def _read(path: Path) -> Capture:
         )
     images = sorted(images, key=_number)
     masks = {_number(mask): _inside(path, mask) for mask in images_in(path / "mask")}
-    views, skewed, warnings = [], 0, []
+    views = []
     for number, image in zip(numbers, images, strict=True):
         pose, focal, center, skew = _decomposed(_matrix(arrays, f"world_mat_{number}", file)[:3], number, file)
-        skewed += abs(skew) > _SILENT_SKEW
         mask = masks.get(_number(image))
-        views.append(View(image.name, _inside(path, image), pose, focal, center, mask_path=mask))
-    if skewed:
-        warnings.append(f"{skewed} cameras have skewed pixels, which was left out.")
+        skew = skew if abs(skew) > _ROUNDING_SKEW else 0.0
+        views.append(View(image.name, _inside(path, image), pose, focal, center, mask_path=mask, skew=skew))
     transform = _sphere(_matrix(arrays, f"scale_mat_{numbers[0]}", file), file)
-    return Capture(
-        views, "dtu", transform=transform, object_masks=bool(masks), warnings=warnings
-    )
+    return Capture(views, "dtu", transform=transform, object_masks=bool(masks))
 
 
 def _number(path: Path) -> int:

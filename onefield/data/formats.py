@@ -12,13 +12,31 @@ from onefield.data.dataset_paths import IMAGE_SUFFIXES, is_folder
 from onefield.data.dtu import DTU
 from onefield.data.image_store import DEFAULT_BYTE_BUDGET
 from onefield.data.llff import LLFF
+from onefield.data.metashape import METASHAPE
+from onefield.data.polycam import POLYCAM
+from onefield.data.realityscan import REALITYSCAN
+from onefield.data.record3d import RECORD3D
+from onefield.data.replica import REPLICA
+from onefield.data.scannet import SCANNET
 from onefield.data.scene import Scene
 from onefield.data.transforms_json import TRANSFORMS_JSON
 from onefield.errors import DataError
 
 # In the order of trust: where a folder holds several, the first one is read. COLMAP's model says more than LLFF's table
 # that was derived from it.
-SCENE_FORMATS: tuple[SceneFormat, ...] = (DTU, BLENDER, TRANSFORMS_JSON, COLMAP, LLFF)
+SCENE_FORMATS: tuple[SceneFormat, ...] = (
+    DTU,
+    BLENDER,
+    TRANSFORMS_JSON,
+    COLMAP,
+    LLFF,
+    POLYCAM,
+    RECORD3D,
+    METASHAPE,
+    REALITYSCAN,
+    SCANNET,
+    REPLICA,
+)
 
 
 def recognise(path: Path) -> SceneFormat | None:

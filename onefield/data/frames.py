@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from onefield.data.capture import View
 from onefield.data.dataset_paths import IMAGE_SUFFIXES, inside, is_file
@@ -26,8 +27,12 @@ def pose_from_opengl(frame: JsonObject) -> np.ndarray:
     Raises:
         DataError: no 4x4 or 3x4 matrix of finite numbers.
     """
-    matrix = frame.array("transform_matrix", ((4, 4), (3, 4)))
-    pose = matrix[:3].copy()
+    return opencv_pose(frame.array("transform_matrix", ((4, 4), (3, 4)))[:3])
+
+
+def opencv_pose(opengl: Float[np.ndarray, "3 4"]) -> Float[np.ndarray, "3 4"]:
+    """A camera-to-world pose with OpenGL axes (y up, looking along -z) as one with OpenCV axes."""
+    pose = opengl.copy()
     pose[:, :3] *= _OPENGL_TO_OPENCV
     return pose
 
@@ -72,10 +77,7 @@ def with_intrinsics(view: View, top: JsonObject, frame: JsonObject) -> View:
 def _size(merged: JsonObject) -> tuple[int, int] | None:
     if "w" not in merged or "h" not in merged:
         return None
-    width, height = merged.number("w"), merged.number("h")
-    if not (1 <= width <= 1e6 and 1 <= height <= 1e6):
-        raise DataError(f"{merged.where}: 'w' and 'h' are {width} and {height}; they must be pixels of the image.")
-    return round(width), round(height)
+    return merged.pixels("w"), merged.pixels("h")
 
 
 def _focal(merged: JsonObject, size: tuple[int, int] | None) -> tuple[float, float] | None:

@@ -80,14 +80,23 @@ def check_proportions(
 
 
 def _check_intrinsics(view: View, source: str) -> None:
-    numbers = {"focal length": view.focal, "centre": view.center, "distortion": view.distortion, "size": view.size}
+    numbers = {
+        "focal length": view.focal,
+        "centre": view.center,
+        "distortion": (*view.distortion, view.radial8),
+        "skew": (view.skew,),
+        "size": view.size,
+    }
     for what, values in numbers.items():
         if values is not None and not np.isfinite(values).all():
             raise DataError(f"{source}: the {what} of view '{view.name}' is {values}; correct it to finite numbers.")
     if view.focal is not None and min(view.focal) <= 0:
         raise DataError(f"{source}: the focal length of view '{view.name}' is {view.focal}; it must be above 0.")
-    if max(map(abs, view.distortion)) > _LARGEST_DISTORTION:
-        raise DataError(f"{source}: the distortion of view '{view.name}' is {view.distortion}; no lens has that.")
+    distortion = (*view.distortion, view.radial8)
+    if max(map(abs, distortion)) > _LARGEST_DISTORTION:
+        raise DataError(f"{source}: the distortion of view '{view.name}' is {distortion}; no lens has that.")
+    if view.focal is not None and abs(view.skew) > view.focal[0]:
+        raise DataError(f"{source}: the skew of view '{view.name}' is {view.skew} pixels; no camera has that.")
     if view.size is not None and min(view.size) < 1:
         raise DataError(f"{source}: view '{view.name}' is said to be {view.size[0]} x {view.size[1]} pixels.")
     if view.field_of_view is not None and not 0 < view.field_of_view < np.pi:

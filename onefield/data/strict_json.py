@@ -16,6 +16,7 @@ from onefield.errors import DataError
 _LARGEST_FILE = 128 << 20
 # Camera files nest four deep.
 _DEEPEST = 32
+_LONGEST_SIDE = 1_000_000  # pixels
 _STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -45,6 +46,28 @@ class JsonObject:
                 raise DataError(f"{self.where} lacks '{key}'; add it (a number).")
             return default
         return _as_number(self.values[key], f"{self.where}: '{key}'")
+
+    def pixels(self, key: str) -> int:
+        """A side of an image, rounded to whole pixels.
+
+        Raises:
+            DataError: absent, no number, or no image has that many pixels.
+        """
+        side = self.number(key)
+        if not 1 <= side <= _LONGEST_SIDE:
+            raise DataError(f"{self.where}: '{key}' is {side}; it must be pixels of the image.")
+        return round(side)
+
+    def object(self, key: str) -> JsonObject:
+        """An object inside this one.
+
+        Raises:
+            DataError: absent or anything else.
+        """
+        value = self.values.get(key)
+        if not isinstance(value, dict):
+            raise DataError(f"{self.where}: '{key}' must be an object, got {_shown(value)}.")
+        return JsonObject(value, f"{self.where}: {key}")
 
     def text(self, key: str) -> str:
         """A string.

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from onefield.data.scene import Scene
 
 WIDTH, HEIGHT = 8, 6
 COUNT = 5
@@ -26,6 +29,8 @@ class Truth:
     center: tuple[float, float] = (4.0, 3.0)
     distortion: tuple[float, ...] = (0.0,) * 8
     fisheye: bool = False
+    radial8: float = 0.0
+    skew: float = 0.0
     shift: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))
 
     def project(self, camera: int, points: np.ndarray) -> np.ndarray:
@@ -41,10 +46,19 @@ class Truth:
             u, v = d * x / r, d * y / r
         else:
             r2 = x * x + y * y
-            radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
+            radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + self.radial8 * r2**4
+            radial /= 1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
             u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
             v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-        return np.stack([self.focal[0] * u + self.center[0], self.focal[1] * v + self.center[1]], axis=1)
+        return np.stack(
+            [self.focal[0] * u + self.skew * v + self.center[0], self.focal[1] * v + self.center[1]], axis=1
+        )
+
+    @property
+    def wide_points(self) -> np.ndarray:
+        """The same points farther apart, out to the pictures' edges, where distortion is strong."""
+        middle = self.points.mean(axis=0)
+        return middle + 1.8 * (self.points - middle)
 
     def picture(self, camera: int) -> np.ndarray:
         """Pixel (x, y) of camera c is (30 x, 40 y, 20 c)."""
@@ -230,6 +244,141 @@ def write_dtu(truth: Truth, folder: Path, masks: bool = True) -> None:
     np.savez(folder / "cameras_sphere.npz", **arrays)
 
 
+def write_polycam(truth: Truth, folder: Path) -> None:
+    """Beside the optimised poses lie the phone's, which are worse."""
+    keyframes = folder / "keyframes"
+    for kind, shift in (("corrected_", 0.0), ("", 0.3)):
+        names = _save_pictures(truth, keyframes / f"{kind}images", "17{:03d}.png")
+        (keyframes / f"{kind}cameras").mkdir()
+        for name, pose in zip(names, truth.poses, strict=True):
+            matrix = np.array(_opengl(pose))
+            record = {f"t_{row}{column}": matrix[row, column] for row in range(3) for column in range(4)}
+            record["t_03"] += shift
+            record |= {
+                "fx": truth.focal[0], "fy": truth.focal[1], "cx": truth.center[0], "cy": truth.center[1],
+                "width": WIDTH, "height": HEIGHT, "blur_score": 120.0, "timestamp": 17,
+            }  # fmt: skip
+            (keyframes / f"{kind}cameras" / f"{name[:-4]}.json").write_text(json.dumps(record))
+    (keyframes / "depth").mkdir()
+    for name in names:
+        Image.fromarray(np.full((3, 4), 2500, dtype=np.uint16)).save(keyframes / "depth" / name)
+
+
+def write_record3d(truth: Truth, folder: Path, own_intrinsics: bool = True) -> None:
+    _save_pictures(truth, folder / "rgb", "{:d}.png")
+    poses = []
+    for pose in truth.poses:
+        w, x, y, z = _quaternion(np.array(_opengl(pose))[:3, :3])
+        poses.append([float(value) for value in (x, y, z, w, *pose[:, 3])])
+    (fx, fy), (cx, cy) = truth.focal, truth.center
+    record = {"w": WIDTH, "h": HEIGHT, "dw": 4, "dh": 3, "fps": 30, "poses": poses}
+    record["K"] = [fx, 0.0, 0.0, 0.0, fy, 0.0, cx, cy, 1.0]
+    if own_intrinsics:
+        record |= {"perFrameIntrinsicCoeffs": [[fx, fy, cx, cy]] * COUNT, "K": [1.0] * 9}
+    (folder / "metadata.json").write_text(json.dumps(record))
+
+
+def _xml(**values: float) -> str:
+    return "".join(f"<{name}>{value!r}</{name}>" for name, value in values.items())
+
+
+def _xml_similarity(rotation: np.ndarray, translation: np.ndarray, scale: float) -> str:
+    turned, moved = (" ".join(map(repr, values.reshape(-1).tolist())) for values in (rotation, translation))
+    return (
+        f'<transform><rotation locked="false">{turned}</rotation><translation>{moved}</translation>'
+        f"<scale>{scale!r}</scale></transform>"
+    )
+
+
+def write_metashape(truth: Truth, folder: Path, placed: str = "component") -> None:
+    """Poses stand in the frame of a component that a similarity, its own or the chunk's, takes to the truth's."""
+    names = _save_pictures(truth, folder / "images", "DSC{:04d}.png")
+    rotation, translation, scale = truth.poses[1, :, :3], np.array([10.0, -20.0, 3.0]), 2.5
+    k1, k2, p1, p2, k3 = truth.distortion[:5]
+    lens = {"k1": k1, "k2": k2, "k3": p1, "k4": p2} if truth.fisheye else {
+        "k1": k1, "k2": k2, "k3": k3, "k4": truth.radial8, "p1": p2, "p2": p1
+    }  # fmt: skip
+    size = f'<resolution width="{WIDTH}" height="{HEIGHT}"/>'
+    kind = "fisheye" if truth.fisheye else "frame"
+    values = _xml(
+        f=truth.focal[1], cx=truth.center[0] - WIDTH / 2, cy=truth.center[1] - HEIGHT / 2,
+        b1=truth.focal[0] - truth.focal[1], b2=truth.skew, **lens,
+    )  # fmt: skip
+    cameras = ""
+    for index, pose in enumerate(truth.poses):
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation.T @ pose[:, :3]
+        matrix[:3, 3] = rotation.T @ (pose[:, 3] - translation) / scale
+        numbers = " ".join(map(repr, matrix.reshape(-1).tolist()))
+        cameras += (
+            f'<camera id="{index}" sensor_id="3" component_id="0" label="{names[index][:-4]}">'
+            f"<transform>{numbers}</transform><orientation>1</orientation></camera>"
+        )
+    similarity = _xml_similarity(rotation, translation, scale)
+    component = f'<component id="0" label="Component 1">{similarity if placed == "component" else ""}</component>'
+    (folder / "cameras.xml").write_text(
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<document version="2.0.0">\n<chunk label="Chunk 1" enabled="true">\n'
+        f'<sensors next_id="4"><sensor id="3" label="unknown" type="{kind}">{size}'
+        f'<calibration type="{kind}" class="initial">{size}<f>50</f></calibration>'
+        f'<calibration type="{kind}" class="adjusted">{size}{values}</calibration></sensor></sensors>\n'
+        f'<components next_id="1" active_id="0">{component}</components>\n'
+        f'<cameras next_id="5" next_group_id="1"><group id="0" label="Group 1">{cameras}</group></cameras>\n'
+        f"{similarity if placed == 'chunk' else ''}</chunk>\n</document>\n"
+    )
+
+
+def write_realityscan(truth: Truth, folder: Path) -> None:
+    """Angles from the world-to-camera matrix that RealityCapture's makers publish for yaw, pitch and roll."""
+    names = _save_pictures(truth, folder / "images", "IMG {:d}.png")
+    longer = max(WIDTH, HEIGHT)
+    px, py = (truth.center[0] - WIDTH / 2) / longer, (truth.center[1] - HEIGHT / 2) / longer
+    k1, k2, p1, p2, k3 = truth.distortion[:5]
+    rows = ["#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"]
+    for name, pose in zip(names, truth.poses, strict=True):
+        to_camera = pose[:, :3].T
+        # second row: -cos(pitch) sin(yaw), -cos(pitch) cos(yaw), -sin(pitch); third column: -cos(pitch) sin(roll), ...
+        heading = np.degrees(np.arctan2(-to_camera[1, 0], -to_camera[1, 1]))
+        pitch = np.degrees(np.arcsin(-to_camera[1, 2]))
+        roll = np.degrees(np.arctan2(-to_camera[0, 2], -to_camera[2, 2]))
+        numbers = [*pose[:, 3], heading, pitch, roll, truth.focal[0] / longer * 36, px, py]
+        numbers += [k1, k2, k3, truth.radial8, p2, p1]
+        rows.append(",".join([name, *(repr(float(number)) for number in numbers)]))
+    (folder / "cameras.csv").write_text("\n".join(rows) + "\n")
+
+
+def _matrix_text(matrix: np.ndarray) -> str:
+    return "\n".join(" ".join(map(repr, row)) for row in matrix.tolist()) + "\n"
+
+
+def write_scannet(truth: Truth, folder: Path) -> None:
+    """Pixels are counted from the first one's centre; depth is as large as colour."""
+    names = _save_pictures(truth, folder / "color", "{:d}.png")
+    for name in ("pose", "intrinsic", "depth"):
+        (folder / name).mkdir()
+    intrinsics = np.eye(4)
+    intrinsics[:2, :3] = [[truth.focal[0], 0, truth.center[0] - 0.5], [0, truth.focal[1], truth.center[1] - 0.5]]
+    for kind in ("color", "depth"):
+        (folder / "intrinsic" / f"intrinsic_{kind}.txt").write_text(_matrix_text(intrinsics))
+    for name, pose in zip(names, truth.poses, strict=True):
+        (folder / "pose" / name.replace("png", "txt")).write_text(_matrix_text(np.vstack([pose, [0.0, 0.0, 0.0, 1.0]])))
+        Image.fromarray(np.full((HEIGHT, WIDTH), 2500, dtype=np.uint16)).save(folder / "depth" / name)
+
+
+def write_replica(truth: Truth, folder: Path) -> None:
+    """Pixels are counted from the first one's centre."""
+    _save_pictures(truth, folder / "results", "frame{:06d}.png")
+    for index in range(COUNT):
+        depth = Image.fromarray(np.full((HEIGHT, WIDTH), 13107, dtype=np.uint16))
+        depth.save(folder / "results" / f"depth{index:06d}.png")
+    rows = [" ".join(map(repr, [*pose.reshape(-1).tolist(), 0.0, 0.0, 0.0, 1.0])) for pose in truth.poses]
+    (folder / "traj.txt").write_text("\n".join(rows) + "\n")
+    camera = {
+        "w": WIDTH, "h": HEIGHT, "fx": truth.focal[0], "fy": truth.focal[1], "cx": truth.center[0] - 0.5,
+        "cy": truth.center[1] - 0.5, "scale": 6553.5,
+    }  # fmt: skip
+    (folder / "cam_params.json").write_text(json.dumps({"camera": camera}))
+
+
 WRITERS = {
     "ngp": write_ngp,
     "nerfstudio": write_nerfstudio,
@@ -238,6 +387,12 @@ WRITERS = {
     "colmap_text": lambda truth, folder: write_colmap(truth, folder, text=True),
     "llff": write_llff,
     "dtu": write_dtu,
+    "polycam": write_polycam,
+    "record3d": write_record3d,
+    "metashape": write_metashape,
+    "realityscan": write_realityscan,
+    "scannet": write_scannet,
+    "replica": write_replica,
 }
 
 
@@ -257,7 +412,19 @@ class Writers:
     ngp = staticmethod(write_ngp)
     colmap = staticmethod(write_colmap)
     dtu = staticmethod(write_dtu)
+    record3d = staticmethod(write_record3d)
+    metashape = staticmethod(write_metashape)
     make_truth = staticmethod(make_truth)
+
+    def assert_seen(self, scene: Scene, truth: Truth) -> None:
+        """Points fall where the truth's cameras see them, to 1e-4 pixels, and each view has its own picture."""
+        points = scene.transform.apply(torch.from_numpy(truth.points))
+        assert len(scene) == COUNT
+        for view in range(COUNT):
+            pixels, _ = scene.cameras.project(torch.tensor(view), points)
+            assert np.abs(pixels.numpy() - truth.project(view, truth.points)).max() < 1e-4
+            assert np.array_equal(scene.images.pixels(view)[..., :3], truth.picture(view))
+
     colmap_models = tuple(COLMAP_MODELS)
 
 

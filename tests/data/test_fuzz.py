@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import warnings
 import zipfile
@@ -45,6 +46,14 @@ CAMERA_FILES = {
     "points3D.txt": "sparse/0/points3D.txt",
     "points.ply": "points.ply",
     "picture": "images/001.png",
+    "polycam": "keyframes/corrected_cameras/17001.json",
+    "record3d": "metadata.json",
+    "metashape": "cameras.xml",
+    "realityscan": "cameras.csv",
+    "scannet": "pose/1.txt",
+    "intrinsic_color.txt": "intrinsic/intrinsic_color.txt",
+    "replica": "traj.txt",
+    "cam_params.json": "cam_params.json",
 }
 
 
@@ -55,13 +64,14 @@ def sound(synthetic, tmp_path_factory) -> Iterator[dict[str, Path]]:
     for name in CAMERA_FILES:
         folder = folders[name] = tmp_path_factory.mktemp(name.replace(".", "_"))
         written = {"bin": "colmap_binary", "txt": "colmap_text", "ply": "nerfstudio"}
-        synthetic.write(written.get(name.rsplit(".", 1)[-1], "ngp") if name not in CAMERAS else name, folder)
+        written = written.get(name.rsplit(".", 1)[-1], "ngp")
+        synthetic.write(name if name in synthetic.formats else PARTS.get(name, written), folder)
     yield folders
     for folder in folders.values():
         shutil.rmtree(folder)
 
 
-CAMERAS = ("ngp", "nerfstudio", "blender", "llff", "dtu")
+PARTS = {"intrinsic_color.txt": "scannet", "cam_params.json": "replica"}
 
 
 def load_whatever(folder: Path) -> None:
@@ -151,7 +161,7 @@ def places_in(value, path=()) -> list[tuple]:
     return [path] + [place for key, child in children for place in places_in(child, (*path, key))]
 
 
-@pytest.mark.parametrize("name", ["ngp", "nerfstudio", "blender"])
+@pytest.mark.parametrize("name", ["ngp", "nerfstudio", "blender", "polycam", "record3d", "cam_params.json"])
 def test_json_values_replaced_by_odd_ones(sound, name):
     file = sound[name] / CAMERA_FILES[name]
     original = file.read_text()
@@ -216,6 +226,25 @@ def with_numbers(original: bytes, name: str, changes: list[tuple[int, float]]) -
         chosen[place // 7 % chosen.size] = value
     np.savez(stream, **arrays)
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["metashape", "realityscan", "scannet", "intrinsic_color.txt", "replica"])
+def test_numbers_of_texts_replaced(sound, name):
+    file = sound[name] / CAMERA_FILES[name]
+    original = file.read_text()
+    places = [match.span() for match in re.finditer(r"-?\d+(\.\d+)?(e-?\d+)?", original)]
+
+    @FUZZ
+    @given(st.tuples(st.sampled_from(places), st.one_of(odd_numbers.map(repr), st.sampled_from(["", "x", "1 2"]))))
+    def run(change):
+        (begin, end), text = change
+        file.write_text(original[:begin] + text + original[end:])
+        load_whatever(sound[name])
+
+    try:
+        run()
+    finally:
+        file.write_text(original)
 
 
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
