@@ -59,7 +59,7 @@ class LoadOptions:
         if self.depth_kind not in DEPTH_KINDS:
             raise UsageError(f"Unknown kind of depth '{self.depth_kind}': valid are {', '.join(DEPTH_KINDS)}.")
         if self.depth_unit is not None and not (math.isfinite(self.depth_unit) and self.depth_unit > 0):
-            raise UsageError(f"depth_unit, dataset units for one of the files', must be above 0, got {self.depth_unit}.")
+            raise UsageError(f"depth_unit must be above 0, dataset units for one of the files', got {self.depth_unit}.")
         if self.hold_out_every < 0 or self.hold_out_every == 1:
             raise UsageError(f"hold_out_every must be 0 or at least 2, got {self.hold_out_every}.")
         if self.downscale is not None and self.downscale < 1:

@@ -39,6 +39,7 @@ def run_command(
     say(f"step {opened.step} of {opened.folder.path}: {len(views)} {split} views")
     evaluation = score(opened, split, lambda done, total: say(f"view {done} of {total}"), perception)
     lines = _table(evaluation)
+    lines.append(f"scored: {evaluation.protocol}")
     lines.append(f"pictures (truth, rendering, error): {opened.folder.evaluation}")
     report = report_run(opened)
     lines += report_line(report)

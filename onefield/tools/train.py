@@ -14,6 +14,7 @@ from onefield.reports.figures import duration
 from onefield.reports.run_report import report_folder, report_run
 from onefield.tools.compiling import announce_compilation
 from onefield.tools.output import TrainingDisplay, say, seconds_of, show
+from onefield.tools.photo_options import AS_THEY_ARE, PhotoOptions, supervision_lines
 from onefield.tools.signals import StopSignals
 from onefield.training.loop import Outcome
 
@@ -24,11 +25,11 @@ def run_command(
     method: str = "ngp",
     steps: int | None = None,
     time: str | None = None,
-    downscale: int = 1,
     output: Path | None = None,
     resume: bool = False,
     seed: int | None = None,
     set: tuple[str, ...] = (),
+    photos: Annotated[PhotoOptions, tyro.conf.arg(name="")] = AS_THEY_ARE,
     json: bool = False,
 ) -> None:
     """Trains a scene and scores it on the views that were held out.
@@ -38,11 +39,11 @@ def run_command(
         method: preset: ngp (hash grid), dense (grid), nerf (network), sdf (surface).
         steps: training steps.
         time: training time instead, such as 90s, 10m or 1.5h.
-        downscale: makes images this many times smaller.
         output: the run's folder; runs/SCENE/METHOD-TIME by default.
         resume: go on with the run at this path, or with the newest below it.
         seed: of all random numbers.
         set: further settings as key=value, such as field.levels=12 losses.distortion=0.01.
+        photos: what to make of them.
         json: print the result as JSON.
     """
     if resume:
@@ -51,10 +52,12 @@ def run_command(
     else:
         seconds = None if time is None else seconds_of(time)
         config: RunConfig = configure(
-            scene, method, steps=steps, seconds=seconds, downscale=downscale, seed=seed, changes=list(set)
+            scene, method, steps=steps, seconds=seconds, seed=seed, changes=list(set)
         )
-        opened = start_run(config, output)
+        opened = start_run(photos.applied(config), output)
     say(f"{_described(opened)}, into {opened.folder.path}")
+    for line in supervision_lines(opened.scene, opened.method):
+        say(line)
     train_and_score(opened, resume, json)
 
 
@@ -100,6 +103,7 @@ def train_and_score(opened: Run, resume: bool, json: bool) -> None:
         [
             f"{summary['views']} held-out views over a {summary['background']} background: "
             f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f}",
+            f"scored: {summary['protocol']}",
             f"pictures: {opened.folder.evaluation}",
             *report_line(report),
             f"next: onefield render {opened.folder.path}",

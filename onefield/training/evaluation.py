@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,21 +10,25 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from onefield.data.batches import RayBatches
 from onefield.data.images import write_image
 from onefield.data.scene import Scene
+from onefield.errors import DataError
 from onefield.renderers.background import composite_alpha
+from onefield.training.held_out import WHOLE, protocol, scored_columns, shown_picture
 from onefield.training.lpips import LpipsWeights, lpips
 from onefield.training.method import Method
-from onefield.training.metrics import ms_ssim, psnr, ssim
+from onefield.training.metrics import ms_ssim, psnr, ssim, whole_windows
 
 # Rays of a quick check: its PSNR scatters by a few hundredths of a decibel around that of the whole views.
 QUICK_RAYS = 4096
 QUICK_SEED = 20_000
 QUICK_VIEWS = 10
+
+_logger = logging.getLogger("onefield.training")
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,16 @@ class ViewScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Quality over views, which of them, over which background, and the network of LPIPS where it was asked for."""
+    """Quality over views, which of them, over which background, and the network of LPIPS where it was asked for.
+
+    ``protocol`` says which part of the pictures is scored, and what was fitted before (see `held_out`).
+    """
 
     split: str
     background: str
     views: tuple[ViewScore, ...]
     lpips_network: str | None = None
+    protocol: str = WHOLE
 
     def summary(self) -> dict[str, float | str | int | None]:
         """Means over the views; LPIPS and its network only where they were asked for."""
@@ -56,6 +65,7 @@ class Evaluation:
             "split": self.split,
             "views": len(self.views),
             "background": self.background,
+            "protocol": self.protocol,
             "psnr": float(np.mean([view.psnr for view in self.views])),
             "ssim": float(np.mean([view.ssim for view in self.views])),
             "ms_ssim": float(np.mean(multi)) if multi else None,
@@ -70,7 +80,10 @@ class Evaluation:
 
 
 class QuickCheck:
-    """PSNR over a fixed random set of rays of the held-out views, to watch a run by."""
+    """PSNR over a fixed random set of rays of the held-out views, to watch a run by.
+
+    Nothing is fitted to these views: where poses or colours are corrected in training, it is below the final score.
+    """
 
     def __init__(self, scene: Scene) -> None:
         """Draws the rays."""
@@ -105,31 +118,53 @@ def evaluate(
         pictures: folder for one picture a view: truth, rendering and error side by side; None writes none.
         observe: told how many views are done, of how many.
         perception: weights for LPIPS; None leaves it out.
+
+    Raises:
+        DataError: masks leave nothing to score.
     """
     indices = scene.test_indices if split == "held-out" else scene.train_indices
     files = picture_names([scene.image_names[int(index)] for index in indices])
     scores = []
     for done, index in enumerate(indices):
         index = int(index)
-        rendered = method.renderer.render_image(
-            method.field, scene.cameras, index, limits=scene.limited
-        ).color.clamp(0, 1)
         truth = true_image(method, scene, index)
-        small = min(truth.shape[:2]) < MS_SSIM_SMALLEST
-        scores.append(
-            ViewScore(
-                view=scene.image_names[index],
-                psnr=psnr(rendered, truth, value_range=1.0),
-                ssim=ssim(rendered, truth),
-                ms_ssim=None if small else ms_ssim(rendered, truth),
-                lpips=None if perception is None else lpips(rendered, truth, perception),
-            )
-        )
+        columns = scored_columns(method, split, truth.shape[1])
+        counted = None if scene.masks is None else scene.masks.mask(index)[:, columns]
+        if counted is not None and not bool(whole_windows(counted).any()):
+            _logger.warning("%s is not scored: its mask leaves too little of it.", scene.image_names[index])
+            continue
+        rendered = shown_picture(method, scene, index, truth, split).clamp(0, 1)
+        parts = (rendered[:, columns], truth[:, columns])
+        scores.append(_score(scene.image_names[index], *parts, counted, perception))
         if pictures is not None:
             write_image(pictures / files[done], comparison(truth, rendered))
         observe(done + 1, len(indices))
+    if len(indices) and not scores:
+        raise DataError(f"The masks of {scene.path} leave nothing of the {split} views to score; give --masks none.")
     network = None if perception is None else perception.network
-    return Evaluation(split, method.renderer.background.name, tuple(scores), network)
+    how = protocol(method, split) + ("" if scene.masks is None else ", without the pixels that masks ignore")
+    return Evaluation(split, method.renderer.background.name, tuple(scores), network, how)
+
+
+def _score(
+    view: str,
+    rendered: Float[Tensor, "H W 3"],
+    truth: Float[Tensor, "H W 3"],
+    counted: Bool[Tensor, "H W"] | None,
+    perception: LpipsWeights | None,
+) -> ViewScore:
+    if counted is not None and not bool(counted.all()):
+        # the other figures look at whole neighbourhoods of pixels, down to the coarsest scale
+        error = psnr(rendered[counted], truth[counted], value_range=1.0)
+        return ViewScore(view, error, ssim(rendered, truth, counted=counted), None)
+    small = min(truth.shape[:2]) < MS_SSIM_SMALLEST
+    return ViewScore(
+        view=view,
+        psnr=psnr(rendered, truth, value_range=1.0),
+        ssim=ssim(rendered, truth),
+        ms_ssim=None if small else ms_ssim(rendered, truth),
+        lpips=None if perception is None else lpips(rendered, truth, perception),
+    )
 
 
 def picture_names(views: Sequence[str]) -> list[str]:

@@ -59,6 +59,12 @@ def _smooth(images: Float[Tensor, "c h w"]) -> Float[Tensor, "c h-10 w-10"]:
 
 def _ssim_parts(prediction: Tensor, target: Tensor, value_range: float) -> tuple[Tensor, Tensor]:
     """Mean over pixels of the whole index and of its contrast-structure part, one a channel; images ``h w c``."""
+    whole, contrast = _ssim_maps(prediction, target, value_range)
+    return whole.mean((-2, -1)), contrast.mean((-2, -1))
+
+
+def _ssim_maps(prediction: Tensor, target: Tensor, value_range: float) -> tuple[Tensor, Tensor]:
+    """The whole index and its contrast-structure part at each full window, ``c h-10 w-10``; images ``h w c``."""
     x, y = (image.detach().double().movedim(-1, 0) for image in (prediction, target))
     c1, c2 = (_K1 * value_range) ** 2, (_K2 * value_range) ** 2
     mean_x, mean_y = _smooth(x), _smooth(y)
@@ -67,7 +73,7 @@ def _ssim_parts(prediction: Tensor, target: Tensor, value_range: float) -> tuple
     covariance = _smooth(x * y) - mean_x * mean_y
     contrast = (2 * covariance + c2) / (variance_x + variance_y + c2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    return (luminance * contrast).mean((-2, -1)), contrast.mean((-2, -1))
+    return luminance * contrast, contrast
 
 
 def _check_images(prediction: Tensor, target: Tensor, value_range: float, least: int) -> None:
@@ -79,16 +85,35 @@ def _check_images(prediction: Tensor, target: Tensor, value_range: float, least:
         )
 
 
-def ssim(prediction: Float[Tensor, "h w c"], target: Float[Tensor, "h w c"], value_range: float = 1.0) -> float:
+def ssim(
+    prediction: Float[Tensor, "h w c"],
+    target: Float[Tensor, "h w c"],
+    value_range: float = 1.0,
+    counted: Bool[Tensor, "h w"] | None = None,
+) -> float:
     """Structural similarity (Wang et al. 2004), Gaussian window 11 x 11 of sigma 1.5, mean over full windows.
 
     Equals scikit-image's with ``gaussian_weights=True, use_sample_covariance=False``.
 
+    Args:
+        counted: pixels that count; windows with any other pixel are left out. None counts all.
+
     Raises:
-        UsageError: shapes differ or a side is below 11 pixels.
+        UsageError: shapes differ, a side is below 11 pixels, or no window is left.
     """
     _check_images(prediction, target, value_range, 2 * _RADIUS + 1)
-    return _ssim_parts(prediction, target, value_range)[0].mean().item()
+    whole = _ssim_maps(prediction, target, value_range)[0]
+    if counted is None:
+        return whole.mean((-2, -1)).mean().item()
+    windows = whole_windows(counted)
+    if not bool(windows.any()):
+        raise UsageError("SSIM needs one window of 11 x 11 pixels that count; the mask leaves none.")
+    return whole[:, windows].mean().item()
+
+
+def whole_windows(counted: Bool[Tensor, "h w"]) -> Bool[Tensor, "h-10 w-10"]:
+    """Which windows of SSIM hold only pixels that count."""
+    return functional.max_pool2d((~counted)[None, None].float(), 2 * _RADIUS + 1, stride=1)[0, 0] == 0
 
 
 def ms_ssim(prediction: Float[Tensor, "h w c"], target: Float[Tensor, "h w c"], value_range: float = 1.0) -> float:

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
 from onefield.cameras import Cameras
+from onefield.fields.analytic import Material, MixtureField, SphereField
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import HashGridEncoding, SphericalHarmonicsEncoding
 from onefield.fields.field import Field
@@ -18,7 +19,9 @@ from onefield.fields.heads.density import ExponentialDensity
 from onefield.fields.networks.mlp import Mlp
 from onefield.renderers.sampling.intervals import pack
 from onefield.renderers.sampling.sampler import Sampler, Sampling
+from onefield.renderers.sampling.uniform import UniformSampler
 from onefield.renderers.volume import VolumeRenderer
+from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.poses import PoseRefinement, gauge_directions, moved_cameras, moved_rays, rigid_motions
 from onefield.types import Bounds, Rays
 
@@ -136,3 +139,47 @@ def test_the_gradient_of_colour_and_depth_is_that_of_differences():
         difference = (shown(twists + step * direction) - shown(twists - step * direction)).double() / (2 * step)
     torch.testing.assert_close((jacobian.double() * direction).sum((1, 2)), difference, rtol=1e-2, atol=1e-3)
     assert difference.abs().min() > 0.05
+
+
+def test_perturbed_poses_are_found_again():
+    balls = [SphereField(0.3, place, Material(density=20.0, softness=0.05)) for place in PLACES]
+    field, renderer = MixtureField(balls), VolumeRenderer(UniformSampler(32), prefilter=False)
+    cameras, trained = ring(), torch.arange(8)
+    with torch.no_grad():
+        photos = [renderer.render(field, cameras.image_rays(index)).color for index in range(8)]
+    noise = 0.03 * torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    gauge = gauge_directions(cameras.positions, trained).reshape(48, -1)
+    noise = (noise.reshape(-1) - gauge @ (noise.reshape(-1) @ gauge)).reshape(8, 6)
+    wrong = moved_cameras(cameras, noise)
+    refinement = PoseRefinement(wrong, trained)
+    optimizer = Adam({"twists": refinement.twists}, {"twists": "poses"}, {"poses": GroupRate(5e-3)})
+    index = torch.arange(8).repeat_interleave(120)
+    rays = wrong.rays(index, torch.cat([pixels_of(cameras)] * 8))
+    for step in range(60):
+        optimizer.zero_gradients()
+        color = renderer.render(field, refinement(rays)).color
+        (color - torch.cat(photos)).square().mean().backward()
+        optimizer.step(0.05 ** (step / 60))
+    found = refinement.corrected(wrong)
+    before, after = (difference(poses, cameras) for poses in (wrong, found))
+    assert before[0] > 0.03
+    assert before[1] > 0.03
+    assert after[0] < 0.1 * before[0]
+    assert after[1] < 0.1 * before[1]
+
+
+PLACES = ((0.4, 0.1, 0.3), (-0.4, 0.3, -0.2), (0.0, -0.5, 0.1))
+
+
+def pixels_of(cameras: Cameras) -> torch.Tensor:
+    """Centres of one view's pixels, row by row."""
+    rows, columns = torch.meshgrid(torch.arange(10) + 0.5, torch.arange(12) + 0.5, indexing="ij")
+    assert (cameras.width == 12).all()
+    return torch.stack([columns, rows], dim=-1).reshape(-1, 2).double()
+
+
+def difference(one: Cameras, other: Cameras) -> tuple[float, float]:
+    """Root mean square angle (radians) and distance between poses."""
+    turns = one.camera_to_world[:, :, :3] @ other.camera_to_world[:, :, :3].transpose(1, 2)
+    angles = torch.tensor(Rotation.from_matrix(turns.numpy()).magnitude())
+    return float(angles.square().mean().sqrt()), float((one.positions - other.positions).square().sum(-1).mean().sqrt())

@@ -1,0 +1,162 @@
+"""What a view looks like to a method that corrects poses or colours, and how such a method is scored honestly.
+
+A view that was held out has no correction of its own, and its photo can't be met without one. So its pose and its
+colours, and nothing else, are fitted to the left half of its picture, and only the right half is scored (the protocol
+of Martin-Brualla et al., "NeRF in the Wild" (2021), section 5, with poses as Lin et al., "BARF" (2021), section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from onefield.data.scene import Scene
+from onefield.training.appearance import PRIOR_WEIGHT
+from onefield.training.method import Method, cpu_generator
+from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.poses import moved_cameras, moved_rays
+
+WHOLE = "whole pictures"
+# Rays and steps that settle six numbers: more change a view's PSNR by hundredths of a decibel.
+POSE_RAYS, POSE_STEPS, POSE_RATE = 1024, 100, 3e-3
+# Colours are fitted on pixels that are rendered once, so that steps cost next to nothing.
+COLOR_PIXELS, COLOR_STEPS, COLOR_RATE = 2**14, 200, 3e-2
+# Rates fall to this share, so that the last steps no longer jump about.
+FINAL_RATE = 0.03
+_SEED = 30_000
+
+
+def protocol(method: Method, split: str) -> str:
+    """How the views of a split are scored, in words for tables."""
+    corrected = [name for name, part in (("pose", method.poses), ("colours", method.appearance)) if part is not None]
+    if not corrected:
+        return WHOLE
+    what = " and ".join(corrected)
+    if split != "held-out":
+        return f"{WHOLE} with the {what} that training found for each view"
+    return f"{what} of each view fitted on the left half of its picture, scored on the right half"
+
+
+def scored_columns(method: Method, split: str, width: int) -> slice:
+    """The columns of a picture that are scored."""
+    return slice(0 if split != "held-out" or protocol(method, split) == WHOLE else width // 2, width)
+
+
+def shown_picture(
+    method: Method, scene: Scene, index: int, truth: Float[Tensor, "H W 3"], split: str
+) -> Float[Tensor, "H W 3"]:
+    """A whole view as the method shows it, not clamped: with what was learned for it, or else fitted to its left half.
+
+    Args:
+        truth: the view's photo.
+        split: of the view, ``"held-out"`` or ``"training"``.
+    """
+    held_out = split == "held-out"
+    usable = _usable(scene, index, truth)
+    cameras = scene.cameras
+    if method.poses is not None:
+        twists = method.poses.corrections().detach().clone()
+        if held_out:
+            twists[index] = fitted_pose(method, scene, index, truth, usable)
+        cameras = moved_cameras(cameras, twists)
+    image = method.renderer.render_image(method.field, cameras, index, limits=lambda rays: scene.limited(rays, cameras))
+    if method.appearance is None:
+        return image.color
+    behind = method.renderer.background(scene.limited(cameras.image_rays(index), cameras), None).detach()
+    seen = (image.color.reshape(-1, 3), image.opacity.reshape(-1), behind)
+    if held_out:
+        pixels = usable.reshape(-1).nonzero()[:, 0]
+        pixels = pixels[:: max(1, len(pixels) // COLOR_PIXELS)]
+        values = fitted_colors(method, tuple(part[pixels] for part in seen), truth.reshape(-1, 3)[pixels])
+    else:
+        values = method.appearance.corrections()[index : index + 1].detach()
+    with torch.no_grad():
+        return method.appearance(*seen, values).reshape(truth.shape)
+
+
+def _usable(scene: Scene, index: int, truth: Tensor) -> Bool[Tensor, "H W"]:
+    """The pixels that a held-out view may be fitted to."""
+    usable = torch.ones(truth.shape[:2], dtype=torch.bool) if scene.masks is None else scene.masks.mask(index).clone()
+    usable[:, truth.shape[1] // 2 :] = False
+    return usable
+
+
+def fitted_pose(
+    method: Method, scene: Scene, index: int, truth: Float[Tensor, "H W 3"], usable: Bool[Tensor, "H W"]
+) -> Float[Tensor, "6"]:
+    """The twist under which a view agrees best with the usable pixels of its photo; its colours are free, too.
+
+    Returns:
+        Zeros where no pixel is usable.
+    """
+    pixels = usable.nonzero()
+    twist = nn.Parameter(torch.zeros(1, 6))
+    numbers = 0 if method.appearance is None else method.appearance.numbers
+    values = nn.Parameter(torch.zeros(1, numbers))
+    generator = cpu_generator(_SEED + index)
+
+    def error() -> Tensor:
+        chosen = pixels[torch.randint(len(pixels), (POSE_RAYS,), generator=generator)]
+        here = torch.full((POSE_RAYS,), index)
+        rays = scene.limited(scene.cameras.rays(here, chosen.flip(-1).double() + 0.5))
+        rays = moved_rays(replace(rays, camera_indices=torch.zeros_like(here)), twist)
+        behind = method.renderer.background(rays, None)
+        rendering = method.renderer.render(method.field, rays, None, background=behind)
+        color = rendering.color
+        if method.appearance is not None:
+            color = method.appearance(color, rendering.opacity, behind, values.expand(POSE_RAYS, -1))
+        return (color - truth[chosen[:, 0], chosen[:, 1]]).square().mean()
+
+    if len(pixels):
+        with _frozen(method):
+            _minimise(error, {"twist": twist, "values": values}, {"twist": POSE_RATE, "values": COLOR_RATE}, POSE_STEPS)
+    return twist[0].detach()
+
+
+def fitted_colors(method: Method, seen: tuple[Tensor, ...], truth: Float[Tensor, "n 3"]) -> Float[Tensor, "1 k"]:
+    """The numbers of the appearance under which rendered pixels agree best with a photo.
+
+    Args:
+        seen: colour, opacity and background of the pixels.
+    """
+    values = nn.Parameter(torch.zeros(1, method.appearance.numbers))
+
+    def error() -> Tensor:
+        color = method.appearance(*seen, values.expand(len(truth), -1))
+        return (color - truth).square().mean() + PRIOR_WEIGHT * values.square().mean()
+
+    if len(truth):
+        with _frozen(method):
+            _minimise(error, {"values": values}, {"values": COLOR_RATE}, COLOR_STEPS)
+    return values.detach()
+
+
+def _minimise(
+    error: Callable[[], Tensor], parameters: dict[str, nn.Parameter], rates: dict[str, float], steps: int
+) -> None:
+    groups = {name: GroupRate(rate) for name, rate in rates.items()}
+    optimizer = Adam(parameters, {name: name for name in parameters}, groups)
+    for step in range(steps):
+        optimizer.zero_gradients()
+        loss = error()
+        if loss.requires_grad and torch.isfinite(loss):
+            loss.backward()
+            optimizer.step(FINAL_RATE ** (step / steps))
+
+
+@contextmanager
+def _frozen(method: Method) -> Iterator[None]:
+    """Within the context nothing of the method learns, and no gradient is computed for it."""
+    learned = [parameter for parameter in method.model().parameters() if parameter.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
