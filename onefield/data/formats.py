@@ -92,7 +92,7 @@ def _unknown(path: Path) -> str:
     photos = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*"))
     if photos:
         return (
-            f"{path} has {photos} images but no camera poses; find the poses first, for instance with COLMAP, or add "
-            f"one of: {looked_for}."
+            f"{path} has {photos} images but no camera poses; find them first with 'onefield process', or add one of: "
+            f"{looked_for}."
         )
     return f"{path} is no scene that is known; looked for: {looked_for}."

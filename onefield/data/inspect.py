@@ -137,7 +137,7 @@ def _photos(path: Path, photos: list[Path]) -> DatasetSummary:
         images=len(headers),
         sizes=_counted(f"{header.width} x {header.height}" for header in headers),
         decoded_bytes=sum(header.width * header.height * (4 if header.alpha else 3) for header in headers),
-        problems=(*problems, "no camera poses; find them first, for instance with COLMAP"),
+        problems=(*problems, "no camera poses; find them first with 'onefield process'"),
         alpha=any(header.alpha for header in headers),
     )
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "demo": "train a small scene of Onefield's own, evaluate it, export its mesh",
-    "train": "train a scene from photos with known cameras",
+    "process": "find the camera poses of plain photos or a video",
+    "train": "train a scene from photos, with known cameras or without",
     "evaluate": "score a run on views that it was not trained on",
     "render": "render a run along a camera path to a video and pictures",
     "compare": "put several runs on one page",
