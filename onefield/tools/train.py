@@ -35,7 +35,8 @@ def run_command(
     """Trains a scene and scores it on the views that were held out.
 
     Args:
-        scene: folder of the dataset (its format is found out); with --resume the folder of a run, or one above it.
+        scene: folder of the dataset (its format is found out), or of plain photos, or a video, which are processed
+            first; with --resume the folder of a run, or one above it.
         method: preset: ngp (hash grid), dense (grid), nerf (network), sdf (surface).
         steps: training steps.
         time: training time instead, such as 90s, 10m or 1.5h.
@@ -52,13 +53,29 @@ def run_command(
     else:
         seconds = None if time is None else seconds_of(time)
         config: RunConfig = configure(
-            scene, method, steps=steps, seconds=seconds, seed=seed, changes=list(set)
+            _posed(scene), method, steps=steps, seconds=seconds, seed=seed, changes=list(set)
         )
         opened = start_run(photos.applied(config), output)
     say(f"{_described(opened)}, into {opened.folder.path}")
     for line in supervision_lines(opened.scene, opened.method):
         say(line)
     train_and_score(opened, resume, json)
+
+
+def _posed(scene: Path) -> Path:
+    """The scene itself, or the one that its plain photos or its video give."""
+    from onefield.data.formats import recognise
+    from onefield.data.structure_from_motion.photos import is_photos_or_video
+
+    if recognise(scene) is not None or not is_photos_or_video(scene):
+        return scene
+    from onefield.data.structure_from_motion.processing import Request
+    from onefield.tools.process import process_shown
+
+    say(f"{scene} has no camera poses: finding them first, as 'onefield process' does")
+    done = process_shown(Request(scene))
+    say(f"{done.registered} of {done.pictures} photos placed; scene: {done.scene}")
+    return done.scene
 
 
 def train_to_end(opened: Run, resume: bool = False) -> Outcome:
