@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from onefield.configs.memory import require_opening_memory, require_training_memory
 from onefield.configs.method import MethodConfig
 from onefield.configs.presets import preset
 from onefield.configs.reading import changed, from_plain, to_plain
@@ -115,6 +116,7 @@ def start_run(config: RunConfig, output: Path | None = None) -> Run:
         output: the run's own folder instead; must be new or empty.
     """
     scene = config.load_scene()
+    require_training_memory(config.method, scene, config.downscale)
     method = config.method.build(scene)
     folder = RunFolder.create(output or RunFolder.new_path(DEFAULT_ROOT, scene.name, config.method.method))
     folder.write_config(yaml.safe_dump(to_plain(config), sort_keys=False))
@@ -166,6 +168,10 @@ def open_run(path: str | Path, trained: bool = True) -> Run:
     folder = RunFolder.find(Path(path))
     config = read_config(folder)
     scene = config.load_scene()
+    if trained:
+        require_opening_memory(config.method, scene)
+    else:
+        require_training_memory(config.method, scene, config.downscale)
     method = config.method.build(scene)
     step = 0
     if trained:

@@ -127,6 +127,8 @@ class ImageStore:
                 return self._flats[wanted]
         sizes = [self.pictures[index].size[0] * self.pictures[index].size[1] for index in wanted]
         ends = np.cumsum(sizes)
+        with self._lock:  # what must go to make room goes first, so that two budgets are never held at once
+            self._trim(sum(sizes) * self.channels)
         flat = np.empty((int(ends[-1]) if sizes else 0, self.channels), dtype=np.uint8)
 
         def fill(place: int) -> None:
@@ -168,9 +170,9 @@ class ImageStore:
             values[..., 3] *= outline
         return np.ascontiguousarray(values)
 
-    def _trim(self) -> None:
-        """Forgets single pictures, then flat arrays, the longest unused first, until the budget holds."""
-        total = sum(kept.nbytes for kept in self._kept.values()) + sum(flat.numel() for flat in self._flats.values())
+    def _trim(self, room: int = 0) -> None:
+        """Forgets single pictures, then flat arrays, the longest unused first, until the budget less room holds."""
+        """Forgets single pictures, then flat arrays, the longest unused first, until the budget leaves room."""
         while total > self.byte_budget and self._kept:
             total -= self._kept.popitem(last=False)[1].nbytes
         while total > self.byte_budget and self._flats:

@@ -200,7 +200,8 @@ def memory_available(root: Path = Path("/")) -> int:
         root: where ``proc`` and ``sys`` are mounted; elsewhere than on Linux half of the memory is assumed free.
     """
     free = _meminfo(root).get("MemAvailable", _physical_memory() // 2)
-    return max(0, min([free, *(limit - used for limit, used in _container_limits(root))]))
+    limits = [limit - used for limit, used in _container_limits(root)]
+    return max(0, min([free, *limits, *_process_limits(root)]))
 
 
 def _gigabytes(size: int) -> str:
@@ -295,6 +296,21 @@ def _container_limits(root: Path) -> list[tuple[int, int]]:
         for folder in dict.fromkeys([top / inner, *(top / parent for parent in inner.parents), top]):
             limits += _limit_of(folder, *names)
     return limits
+
+
+def _process_limits(root: Path) -> list[int]:
+    """Bytes that this process may still take where ``ulimit`` bounds its addresses or its data."""
+    try:
+        import resource
+
+        pages = [int(number) for number in (root / "proc" / "self" / "statm").read_text().split()]
+    except (ImportError, OSError, ValueError):  # no such limits, or nobody says what is in use
+        return []
+    size = os.sysconf("SC_PAGE_SIZE")
+    # size and data of proc(5)
+    used = {resource.RLIMIT_AS: pages[0] * size, resource.RLIMIT_DATA: pages[5] * size}
+    limits = {kind: resource.getrlimit(kind)[0] for kind in used}
+    return [limit - used[kind] for kind, limit in limits.items() if limit != resource.RLIM_INFINITY]
 
 
 def _limit_of(folder: Path, limit_name: str, use_name: str, reclaimable_name: str) -> list[tuple[int, int]]:

@@ -209,7 +209,7 @@ def _check_memory(lattice: Lattice, resolution: int, budget: int) -> None:
         fitting = int(resolution * (budget / (corners * bytes_a_corner)) ** (1 / 3))
         raise ResourceError(
             f"A grid of resolution {resolution} takes {corners * bytes_a_corner / 2**30:.1f} GiB, more than the budget "
-            f"of {budget / 2**30:.1f} GiB; a resolution of {fitting} fits, or raise memory_budget."
+            f"of {budget / 2**30:.1f} GiB; take a resolution of {fitting} or less."
         )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from jaxtyping import Float
+from torch import Tensor
 
 from onefield.cameras import Cameras
+from onefield.configs.memory import require_rendering_memory
 from onefield.configs.runs import Run, open_run
 from onefield.data.images import write_image
 from onefield.data.paths import orbit_path, path_from_json, spiral_path, suggested_path, views_path
@@ -42,23 +46,27 @@ def run_command(
     """
     opened = open_run(run)
     cameras = sized(camera_path(opened, path, frames), width)
+    require_rendering_memory(cameras, "take a smaller --width")
     folder = make_folder(opened.folder.path / "render" if output is None else output)
-    images = []
-    for index in range(len(cameras)):
-        image = opened.method.renderer.render_image(
-            opened.method.field, cameras, index, limits=lambda rays: opened.scene.limited(rays, cameras)
-        )
-        rendered = image.color.clamp(0, 1)
-        images.append(rendered)
-        write_image(folder / f"{index:04d}.png", rendered)
-        say(f"frame {index + 1} of {len(cameras)}")
     video = folder / "video.mp4"
-    write_video(video, images, fps)
+    write_video(video, rendered_frames(opened, cameras, folder), fps)
     show(
         {"video": str(video), "frames": len(cameras), "folder": str(folder)},
         json,
         [f"{len(cameras)} pictures and {video}"],
     )
+
+
+def rendered_frames(opened: Run, cameras: Cameras, folder: Path) -> Iterator[Float[Tensor, "H W 3"]]:
+    """The pictures along a path, one at a time, each written to the folder as ``0000.png``, ``0001.png``, ..."""
+    for index in range(len(cameras)):
+        image = opened.method.renderer.render_image(
+            opened.method.field, cameras, index, limits=lambda rays: opened.scene.limited(rays, cameras)
+        )
+        rendered = image.color.clamp(0, 1)
+        write_image(folder / f"{index:04d}.png", rendered)
+        say(f"frame {index + 1} of {len(cameras)}")
+        yield rendered
 
 
 def camera_path(opened: Run, path: str, frames: int) -> Cameras:

@@ -8,6 +8,7 @@ from pathlib import Path
 from onefield.configs.runs import Run
 from onefield.export.formats import export_mesh
 from onefield.files import make_folder
+from onefield.kernels.system import memory_available
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.geometry import transformed
@@ -55,10 +56,14 @@ def export_surface(
 
     Raises:
         DataError: there is no surface at the isovalue.
+        ResourceError: the grid takes more than half of the memory that is available.
     """
     field, bounds = opened.method.field, opened.scene.bounds
     level = suggest_isovalue(field, bounds=bounds) if isovalue is None else isovalue
-    extraction = extract(field, resolution=resolution, isovalue=level, bounds=bounds)
+    # the mesh and its colours take about as much again as the grid
+    extraction = extract(
+        field, resolution=resolution, isovalue=level, bounds=bounds, memory_budget=memory_available() // 2
+    )
     mesh = keep_large_components(remove_degenerate_faces(extraction.mesh), smallest)
     if faces is not None:
         mesh = decimate(mesh, faces)

@@ -18,6 +18,7 @@ from onefield.data.signals import Shape, Signal, load_signal, signal_of
 from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.files import write_atomically
+from onefield.training.memory import fitting_need, require
 from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.recipes import Recipe, Target, build_field, recipe_for, target_of
@@ -164,6 +165,7 @@ def fit(
     Raises:
         UsageError: an unknown representation, or a budget that is not positive.
         DataError: a signal without samples or with infinite values, or a file that can't be read.
+        ResourceError: the machine has less memory than the fit needs.
         DivergedError: loss or gradients were not finite ten times in a row.
     """
     for name, budget in (("steps", steps), ("seconds", seconds)):
@@ -173,6 +175,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     target = target_of(loaded)
     recipe = recipe_for(field if isinstance(field, str) else "siren", loaded)
+    _check_memory(field, recipe, target, loaded)
     if isinstance(field, str):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -193,6 +196,17 @@ def fit(
     parameters = sum(p.numel() for p in trained.parameters())
     facts = {"steps": float(done), "seconds": elapsed, "parameters": float(parameters)}
     return replace(fitted, metrics=_score(fitted, loaded, generator) | facts)
+
+
+def _check_memory(field: str | Field, recipe: Recipe, target: Target, signal: Signal | Shape) -> None:
+    if isinstance(field, str):
+        with torch.device("meta"):  # sizes without values
+            sized: Field = build_field(recipe.field, recipe.options, target)
+    else:
+        sized = field
+    numbers = 0 if isinstance(signal, Shape) else math.prod(signal.shape) * signal.channels
+    cure = "take a smaller signal, or a field of fewer numbers such as 'siren'"
+    require(fitting_need(sized, recipe.batch, numbers), f"Fitting {signal.kind} by '{recipe.field}'", cure)
 
 
 def _loaded(signal: str | Path | np.ndarray | Tensor | Signal | Shape | Mesh) -> Signal | Shape:

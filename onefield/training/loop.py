@@ -140,7 +140,8 @@ class _Loop:
                 self._record(result)
             self._report(result)
             interrupted = self.should_stop()
-            if self.state.elapsed - self.last_save > settings.save_seconds:
+            ends = interrupted or self.state.progress >= 1.0
+            if not ends and self.state.elapsed - self.last_save > settings.save_seconds:
                 self._save()
         self.state.save(self.folder.checkpoints)
         return Outcome(self.state.step, self.state.elapsed, interrupted)

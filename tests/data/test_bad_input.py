@@ -1,7 +1,39 @@
-"""Case by case: what is wrong with a dataset is said in one sentence that names the file, the value and the cure."""
+"""Case by case: what is wrong with a dataset is said in one sentence that names the file, the value and the cure.
 
+`refused` asks both the loader and the real command, which must answer with exit code 3, one line and no file. All that
+can be wrong, and the tests of it (those without a file are here; "runs" is tests/end_to_end/test_runs.py, "bad runs"
+tests/end_to_end/test_bad_runs.py):
+
+| what is wrong | tests |
+|---|---|
+| a path that isn't there; a folder that is no scene | test_nothing_there, test_no_known_scene |
+| images missing, few or most | test_some_images_..., test_most_images_..., test_the_real_scene_... |
+| images truncated | test_truncated_image_..., and in training: bad runs, test_a_truncated_image |
+| images of zero bytes, no images, of another size, huge | test_zero_bytes, test_not_an_image, test_another_..., |
+| | test_more_than_a_hundred_megapixels |
+| poses with NaN, not orthonormal, mirrored | test_pose_with_nan, test_pose_that_is_no_rotation, ..._mirrored |
+| one camera a thousand times farther | test_one_camera_a_thousand_times_farther_is_left_out |
+| fewer than 3 views; one point; zero focal length | test_fewer_than_three_views, test_all_cameras_at_one_point, |
+| | test_impossible_focal_lengths |
+| JSON broken, with NaN, nested a million deep | test_broken_json_..., test_pose_with_nan, test_json_nested_... |
+| paths that leave the dataset | test_paths_that_leave_..., test_links_..., test_colmap_names_that_leave_the_dataset |
+| COLMAP files truncated, counts too large | test_colmap_files_that_are_truncated, test_colmap_counts_..., |
+| a scene in UTM coordinates | test_formats.py (shift); exported back: bad runs, test_a_scene_in_utm_coordinates |
+| unknown preset, key or value | runs, test_mistakes_...; bad runs, test_values_of_the_wrong_kind |
+| checkpoints broken, foreign, pickled | tests/training/test_checkpoints.py; bad runs, test_a_broken_checkpoint, |
+| | test_a_checkpoint_of_another_method |
+| two runs in one folder | runs, test_a_second_run_...; bad runs, test_a_folder_in_use; test_run_folder.py |
+| disk full or read-only while training | tests/training/test_loop.py; bad runs, test_a_full_disk, test_checkpoints.py |
+| Ctrl-C and SIGTERM | runs, test_a_stopped_run_resumes_to_the_same_numbers |
+| a field asked for what it does not provide | tests/contracts/test_catalog.py, tests/fields/test_composed.py |
+| an empty level set | runs, test_mistakes_... (export --isovalue); tests/meshing/test_marching_cubes.py |
+| memory too small | bad runs, test_memory_...; tests/training/test_memory.py |
+"""
+
+import contextlib
 import io
 import json
+import logging
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +45,7 @@ from PIL import Image
 from onefield.data.batches import RayBatches
 from onefield.data.formats import load_scene
 from onefield.errors import DataError, UsageError
+from onefield.tools.main import main
 
 
 @pytest.fixture
@@ -29,6 +62,22 @@ def rewrite(folder: Path, change) -> None:
     file.write_text(json.dumps(record))
 
 
+def command_says(folder: Path) -> str:
+    """The last line on stderr of a training that must be refused, after warnings at most."""
+    talk, logger = io.StringIO(), logging.getLogger("onefield")
+    handlers = list(logger.handlers)
+    output = folder.parent / f"{folder.name}-run"
+    with contextlib.redirect_stderr(talk), contextlib.redirect_stdout(io.StringIO()) as results:
+        code = main(["train", str(folder), "--output", str(output)])
+    logger.handlers = handlers
+    *warnings, line = talk.getvalue().splitlines()
+    assert code == DataError.exit_code
+    assert all(warning.startswith("warning: ") for warning in warnings)
+    assert not results.getvalue()
+    assert not output.exists()
+    return line
+
+
 def refused(folder: Path, *said: str) -> str:
     with pytest.raises(DataError) as caught:
         load_scene(folder)
@@ -37,7 +86,25 @@ def refused(folder: Path, *said: str) -> str:
         assert part in message
     assert message.endswith(".")
     assert "\n" not in message
+    assert command_says(folder) == f"onefield train: {message}"
     return message
+
+
+def test_nothing_there(tmp_path):
+    refused(tmp_path / "nowhere", "nowhere doesn't exist", "give the folder")
+
+
+def test_no_known_scene(tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "empty", "looked for", "transforms.json", "poses_bounds.npy")
+
+
+def test_the_real_scene_with_missing_images(data_folder):
+    scene = load_scene(data_folder / "fox" / "transforms_with_missing.json")
+    listed = json.loads((data_folder / "fox" / "transforms_with_missing.json").read_text())["frames"]
+    missing = len(listed) - len(scene)
+    assert missing > 0
+    assert [warning for warning in scene.warnings if f"{missing} of {len(listed)} images are missing" in warning]
 
 
 def test_some_images_missing_are_skipped(folder):

@@ -75,7 +75,9 @@ class GaussianFourierEncoding(Encoding):
         self.input_dimension = dimension
         self.output_dimension = features
         generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("frequencies", scale * torch.randn(features // 2, dimension, generator=generator))
+        self.register_buffer(
+            "frequencies", scale * torch.randn(features // 2, dimension, generator=generator, device=generator.device)
+        )
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Sines and cosines of points anywhere."""

@@ -12,6 +12,8 @@ from onefield.kernels.hash_grid import HashGridLayout, geometric_resolutions, ha
 
 # Small enough that the untrained encoding answers nearly 0, yet not symmetric (paper, section 4).
 INITIAL_AMPLITUDE = 1e-4
+# Entries are counted with 32 bits.
+_MOST_LOG2_ENTRIES = 31
 
 
 class HashGridEncoding(Encoding):
@@ -48,6 +50,10 @@ class HashGridEncoding(Encoding):
         for name, count in (counts | {"base_resolution": base_resolution}).items():
             if count < 1:
                 raise UsageError(f"HashGridEncoding needs {name} of at least 1, got {count}.")
+        if log2_table_size > _MOST_LOG2_ENTRIES:
+            raise UsageError(
+                f"HashGridEncoding needs log2_table_size of at most {_MOST_LOG2_ENTRIES}, got {log2_table_size}."
+            )
         if finest_resolution < base_resolution:
             raise UsageError(
                 f"HashGridEncoding needs finest_resolution of at least base_resolution {base_resolution}, got "

@@ -1,0 +1,112 @@
+"""Estimates of memory against sums done by hand, and the sentence that refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from onefield.configs import memory as scene_memory
+from onefield.configs.memory import require_training_memory, sized_parts
+from onefield.configs.presets import PRESETS
+from onefield.configs.reading import changed
+from onefield.configs.runs import configure
+from onefield.data.demo_scene import write_demo_scene
+from onefield.data.scene import Scene
+from onefield.errors import ResourceError
+from onefield.training import memory
+from onefield.training.fit import fit
+from onefield.training.memory import MemoryNeed, require, training_need
+
+GIBIBYTE = 2**30
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("scene")
+    write_demo_scene(folder, views=8, size=24)
+    return configure(folder).load_scene()
+
+
+def _need(scene: Scene, method: str, *changes: str) -> MemoryNeed:
+    config = changed(PRESETS[method], list(changes))
+    return training_need(*sized_parts(config, scene), config.training, scene)
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_sizes_are_those_of_the_built_method_and_take_no_memory(scene: Scene, method: str) -> None:
+    config = changed(PRESETS[method], ["field.growth_stages=0"]) if method == "dense" else PRESETS[method]
+    built = config.build(scene)
+    field, sampler = sized_parts(config, scene)
+    for sized, real in ((field, built.field), (sampler, built.renderer.sampler)):
+        shapes = {name: tensor.shape for name, tensor in real.state_dict().items()}
+        assert {name: tensor.shape for name, tensor in sized.state_dict().items()} == shapes
+    assert {parameter.device.type for parameter in field.parameters()} == {"meta"}
+
+
+def test_a_dense_grid_is_counted_in_bytes(scene: Scene) -> None:
+    small, large = (
+        _need(scene, "dense", f"field.resolution={side}", "field.features=3").parameters for side in (2, 102)
+    )
+    # a vertex has a density and three features in float32; eight copies at the peak
+    assert large - small == 8 * 4 * 4 * (102**3 - 2**3)
+
+
+def test_each_part_follows_its_setting(scene: Scene) -> None:
+    plain = _need(scene, "ngp")
+    assert plain.total < 2 * GIBIBYTE
+    more = _need(scene, "ngp", f"training.samples_per_step={2**20}")
+    assert more.samples > 25 * plain.samples
+    assert (more.parameters, more.grid, more.pictures) == (plain.parameters, plain.grid, plain.pictures)
+    assert _need(scene, "ngp", "sampler.resolution=128").grid == pytest.approx(8 * plain.grid, rel=0.01)
+    assert _need(scene, "ngp", "field.log2_table_size=24").largest == "parameters"
+
+
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [
+        ("field.log2_table_size=24", "--set field.log2_table_size="),
+        ("sampler.resolution=1024", "--set sampler.resolution="),
+        ("training.samples_per_step=16777216", "--set training.samples_per_step="),
+    ],
+)
+def test_the_cure_fits(scene: Scene, monkeypatch: pytest.MonkeyPatch, change: str, cure: str) -> None:
+    monkeypatch.setattr(scene_memory, "memory_available", lambda: 2 * GIBIBYTE)
+    with pytest.raises(ResourceError, match=r"needs about .* GiB of memory .*, but 2\.0 GiB are available; ") as caught:
+        require_training_memory(changed(PRESETS["ngp"], [change]), scene)
+    assert cure in str(caught.value)
+    proposed = str(caught.value).partition("--set ")[2].rstrip(".")
+    require_training_memory(changed(PRESETS["ngp"], [proposed]), scene)
+
+
+def test_large_pictures_are_to_be_made_smaller(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = scene.cameras.resized(12_000, 9_000)
+    monkeypatch.setattr(scene_memory, "memory_available", lambda: 4 * GIBIBYTE)
+    with pytest.raises(ResourceError, match=r"rendering one whole view.* --downscale \d+\.$"):
+        require_training_memory(PRESETS["ngp"], _with_cameras(scene, large))
+
+
+def _with_cameras(scene: Scene, cameras: object) -> Scene:
+    import dataclasses
+
+    return dataclasses.replace(scene, cameras=cameras)
+
+
+def test_sizes_beyond_any_machine_are_refused(scene: Scene) -> None:
+    for method, change in (("dense", "field.resolution=10000000"), ("ngp", "sampler.resolution=100000000")):
+        with pytest.raises(ResourceError, match=r"beyond any machine .*; lower field\."):
+            require_training_memory(changed(PRESETS[method], [change]), scene)
+
+
+def test_what_fits_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    need = MemoryNeed(parameters=3 * GIBIBYTE)
+    monkeypatch.setattr(memory, "memory_available", lambda: need.total)
+    require(need, "This", "do that")
+    monkeypatch.setattr(memory, "memory_available", lambda: need.total - 1)
+    with pytest.raises(ResourceError, match=r"^This needs about 3\.4 GiB of memory \(3\.0 GiB of it for parameters"):
+        require(need, "This", "do that")
+
+
+def test_a_fit_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_available", lambda: GIBIBYTE // 8)
+    with pytest.raises(ResourceError, match="Fitting image by 'hash' needs about"):
+        fit(torch.rand(16, 16, 3), steps=1)
