@@ -6,11 +6,13 @@ principal point in the middle, and no distortion.
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy.interpolate import CubicHermiteSpline
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -18,6 +20,7 @@ from onefield.cameras import Cameras
 from onefield.data.scene import Scene
 from onefield.data.strict_json import JsonObject, read_json_object
 from onefield.errors import DataError, UsageError, nearest_name
+from onefield.files import write_atomically
 
 _STEEPEST = math.radians(80.0)  # an orbit nearer to the pole would turn about the optical axis
 _UNSEEN_GAP = math.radians(120.0)  # a wider gap between the views' azimuths is not flown through
@@ -98,9 +101,18 @@ def views_path(scene: Scene, frames: int) -> Cameras:
     poses = _training_poses(scene)
     if len(poses) > _MOST_VIEWS:
         poses = poses[np.linspace(0, len(poses) - 1, _MOST_VIEWS).round().astype(int)]
-    poses = poses[_flying_order(poses[:, :, 3])]
+    return _cameras(scene, poses_between(poses[_flying_order(poses[:, :, 3])], frames))
+
+
+def poses_between(poses: Float[np.ndarray, "n 3 4"], frames: int) -> Float[np.ndarray, "f 3 4"]:
+    """A smooth way through poses, from the first to the last: a Catmull-Rom spline, rotations by the shortest way.
+
+    Args:
+        poses: camera-to-world, at least one; the way takes time by the distance between them.
+        frames: how many poses to place on it at equal times.
+    """
     if len(poses) == 1:
-        return _cameras(scene, np.repeat(poses, frames, axis=0))
+        return np.repeat(poses, frames, axis=0)
     points = poses[:, :, 3]
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     steps = np.maximum(steps, steps.max() * _SHORTEST_STEP) if steps.max() > 0 else np.ones(len(steps))
@@ -110,7 +122,7 @@ def views_path(scene: Scene, frames: int) -> Cameras:
     times = np.linspace(0.0, knots[-1], frames)
     eyes = CubicHermiteSpline(knots, points, ends / spans[:, None])(times)
     turns = Slerp(knots, Rotation.from_matrix(poses[:, :, :3]))(times).as_matrix()
-    return _cameras(scene, np.concatenate([turns, eyes[..., None]], axis=-1))
+    return np.concatenate([turns, eyes[..., None]], axis=-1)
 
 
 def path_from_json(path: Path, scene: Scene) -> Cameras:
@@ -145,7 +157,7 @@ def path_from_json(path: Path, scene: Scene) -> Cameras:
         poses[:, :, :3] = poses[:, :, :3] @ _FROM_OPENGL
     width = _pixels(file, sizes[0], int(typical.width[0]))
     height = _pixels(file, sizes[1], int(typical.height[0]))
-    usual = math.degrees(2 * math.atan(float(typical.height[0] / 2 / typical.focal[0, 1])))
+    usual = math.degrees(typical_vertical_fov(scene))
     angles = np.array([view.number(angle_key, file.number(angle_key, usual)) for view in views])
     if not ((angles > 0) & (angles < 180)).all():
         found = f"{angles.min()} to {angles.max()}"
@@ -157,6 +169,35 @@ def path_from_json(path: Path, scene: Scene) -> Cameras:
     return Cameras.pinhole(
         placed, torch.from_numpy(np.stack([focal, focal], -1)), (width / 2, height / 2), width, height
     )
+
+
+def write_path_json(path: Path, scene: Scene, poses: Float[np.ndarray, "n 3 4"], vertical_fov: float) -> None:
+    """Writes views in the form that `path_from_json` reads: in the dataset's frame, of a typical training view's size.
+
+    Args:
+        poses: camera-to-world in the scene's frame.
+        vertical_fov: of all views, radians.
+
+    Raises:
+        ResourceError: it can't be written.
+    """
+    view = _typical_view(scene)
+    placed = scene.transform.invert_poses(torch.from_numpy(np.ascontiguousarray(poses)))
+    record = {
+        "frame": "dataset",
+        "axes": "opencv",
+        "width": int(view.width[0]),
+        "height": int(view.height[0]),
+        "vertical_fov": math.degrees(vertical_fov),
+        "views": [{"camera_to_world": pose} for pose in placed.tolist()],
+    }
+    write_atomically(path, json.dumps(record, indent=1).encode())
+
+
+def typical_vertical_fov(scene: Scene) -> float:
+    """Angle in radians over the height of the training view of median field of view."""
+    view = _typical_view(scene)
+    return 2 * math.atan(float(view.height[0] / 2 / view.focal[0, 1]))
 
 
 def suggested_path(scene: Scene) -> str:

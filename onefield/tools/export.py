@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from onefield.configs.runs import open_run
+from onefield.data.crop import read_crop
 from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS
 from onefield.tools.output import say, show
@@ -23,6 +24,7 @@ def run_command(
     isovalue: float | None = None,
     faces: int | None = None,
     smallest: float = SMALLEST_COMPONENT,
+    crop: bool = True,
     json: bool = False,
 ) -> None:
     """Extracts a run's surface with colours and writes it in the dataset's coordinates and units.
@@ -35,6 +37,7 @@ def run_command(
         isovalue: of the surface; chosen from the field by default.
         faces: simplify to about so many triangles.
         smallest: drop pieces below this share of the largest one's area.
+        crop: cut to the box that the viewer saved in RUN/crop.json, if there is one.
         json: print the result as JSON.
     """
     if to.suffix.lower() not in MESH_FORMATS:
@@ -42,12 +45,17 @@ def run_command(
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
     say(f"step {opened.step} of {opened.folder.path}: extracting with {resolution} cells along an edge")
+    bounds = opened.scene.bounds
+    if crop and opened.folder.crop.exists():
+        bounds = read_crop(opened.folder.crop, opened.scene.transform)
+        say(f"cut to the box of {opened.folder.crop}; --no-crop exports everything")
     surface = export_surface(
-        opened, path, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
+        opened, path, bounds=bounds, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
     )
     picture = path.with_name(path.stem + "-preview.png")
     write_mesh_picture(picture, surface.normalised)
     if surface.clipped:
-        say("the surface reaches the border of the region of interest and was closed there")
+        region = "region of interest" if bounds == opened.scene.bounds else "crop"
+        say(f"the surface reaches the border of the {region} and was closed there")
     result = {"file": str(path), "picture": str(picture), "isovalue": surface.isovalue, "clipped": surface.clipped}
     show(result | surface.report.as_json(), json, [f"{path}", *surface.report.lines(), f"drawn in {picture}"])

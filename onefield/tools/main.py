@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "score a run on views that it was not trained on",
     "render": "render a run along a camera path to a video and pictures",
     "compare": "put several runs on one page",
+    "view": "look at a run or a mesh in the browser",
     "export": "export a run's surface as a mesh file",
     "fit": "fit an image, a sound, a video, a volume or a shape",
     "inspect": "say what a folder or file is, and whether it is sound",
@@ -64,10 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"onefield {name}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except (MemoryError, RuntimeError) as error:
-        # PyTorch says it in words alone
-        if isinstance(error, RuntimeError) and not ("memory" in str(error) and "alloc" in str(error)):
-            raise
+    except MemoryError:
         print(
             f"onefield {name}: the machine's memory does not suffice; take smaller images (--downscale 2) or a lower "
             "resolution.",

@@ -8,13 +8,12 @@ from pathlib import Path
 from onefield.configs.runs import Run
 from onefield.export.formats import export_mesh
 from onefield.files import make_folder
-from onefield.kernels.system import memory_available
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.geometry import transformed
 from onefield.meshing.marching_cubes import extract, suggest_isovalue
 from onefield.meshing.report import MeshReport, report_mesh
-from onefield.types import Mesh
+from onefield.types import Bounds, Mesh
 
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
 SMALLEST_COMPONENT = 0.01
@@ -40,6 +39,7 @@ def export_surface(
     opened: Run,
     path: Path,
     *,
+    bounds: Bounds | None = None,
     resolution: int = 256,
     isovalue: float | None = None,
     faces: int | None = None,
@@ -49,6 +49,7 @@ def export_surface(
 
     Args:
         path: file to write; its suffix says the format.
+        bounds: box of the scene's frame to extract in; None takes the region of interest.
         resolution: cells along an edge of the region of interest.
         isovalue: None chooses one from the field.
         faces: simplify to about so many; None keeps all.
@@ -56,14 +57,13 @@ def export_surface(
 
     Raises:
         DataError: there is no surface at the isovalue.
-        ResourceError: the grid takes more than half of the memory that is available.
     """
-    field, bounds = opened.method.field, opened.scene.bounds
-    level = suggest_isovalue(field, bounds=bounds) if isovalue is None else isovalue
-    # the mesh and its colours take about as much again as the grid
-    extraction = extract(
-        field, resolution=resolution, isovalue=level, bounds=bounds, memory_budget=memory_available() // 2
-    )
+    field, region = opened.method.field, opened.scene.bounds
+    # a crop must not move the surface: its level is that of the whole, and its cells are as large
+    level = suggest_isovalue(field, bounds=region) if isovalue is None else isovalue
+    if bounds is not None:
+        resolution = max(1, round(resolution * max(bounds.extent) / max(region.extent)))
+    extraction = extract(field, resolution=resolution, isovalue=level, bounds=region if bounds is None else bounds)
     mesh = keep_large_components(remove_degenerate_faces(extraction.mesh), smallest)
     if faces is not None:
         mesh = decimate(mesh, faces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,11 @@ from onefield.tools.compiling import announce_compilation
 from onefield.tools.output import TrainingDisplay, say, seconds_of, show
 from onefield.tools.photo_options import AS_THEY_ARE, PhotoOptions, supervision_lines
 from onefield.tools.signals import StopSignals
-from onefield.training.loop import Outcome
+from onefield.tools.view import field_page
+from onefield.training.loop import Outcome, Progress
+from onefield.viewing.gate import LOCAL, Gate
+from onefield.viewing.page import FieldPage
+from onefield.viewing.server import serving
 
 
 def run_command(
@@ -30,6 +35,8 @@ def run_command(
     seed: int | None = None,
     set: tuple[str, ...] = (),
     photos: Annotated[PhotoOptions, tyro.conf.arg(name="")] = AS_THEY_ARE,
+    view: bool = False,
+    gate: Annotated[Gate, tyro.conf.arg(name="")] = LOCAL,
     json: bool = False,
 ) -> None:
     """Trains a scene and scores it on the views that were held out.
@@ -45,21 +52,27 @@ def run_command(
         seed: of all random numbers.
         set: further settings as key=value, such as field.levels=12 losses.distortion=0.01.
         photos: what to make of them.
+        view: open a page in which the field is seen while it is trained; training can be paused there.
+        gate: where that page is, and who may open it.
         json: print the result as JSON.
     """
-    if resume:
-        opened = open_run(scene if output is None else output, trained=False)
-        opened = _with_budget(opened, steps, time)
-    else:
-        seconds = None if time is None else seconds_of(time)
-        config: RunConfig = configure(
-            _posed(scene), method, steps=steps, seconds=seconds, seed=seed, changes=list(set)
-        )
-        opened = start_run(photos.applied(config), output)
-    say(f"{_described(opened)}, into {opened.folder.path}")
-    for line in supervision_lines(opened.scene, opened.method):
-        say(line)
-    train_and_score(opened, resume, json)
+    with serving(gate, "training") if view else nullcontext() as server:
+        if resume:
+            opened = open_run(scene if output is None else output, trained=False)
+            opened = _with_budget(opened, steps, time)
+        else:
+            seconds = None if time is None else seconds_of(time)
+            config: RunConfig = configure(
+                _posed(scene), method, steps=steps, seconds=seconds, seed=seed, changes=list(set)
+            )
+            opened = start_run(photos.applied(config), output)
+        say(f"{_described(opened)}, into {opened.folder.path}")
+        for line in supervision_lines(opened.scene, opened.method):
+            say(line)
+        page = None if server is None else field_page(server, opened, training=True)
+        if page is not None:
+            say(f"open {gate.page} to see it learn")
+        train_and_score(opened, resume, json, page)
 
 
 def _posed(scene: Path) -> Path:
@@ -78,8 +91,8 @@ def _posed(scene: Path) -> Path:
     return done.scene
 
 
-def train_to_end(opened: Run, resume: bool = False) -> Outcome:
-    """Trains a run with its progress shown.
+def train_to_end(opened: Run, resume: bool = False, page: FieldPage | None = None) -> Outcome:
+    """Trains a run with its progress shown, in the terminal and on the page where there is one.
 
     Raises:
         InterruptedRun: a signal stopped it; its state is saved, and its report says what was measured so far.
@@ -88,7 +101,13 @@ def train_to_end(opened: Run, resume: bool = False) -> Outcome:
     announce_compilation()
     try:
         with StopSignals() as signals, TrainingDisplay() as display:
-            outcome = run(opened, resume=resume, observe=display, should_stop=signals.stop_asked)
+
+            def observe(progress: Progress) -> None:
+                display(progress)
+                if page is not None:
+                    page.after_step(progress, signals.stop_asked)
+
+            outcome = run(opened, resume=resume, observe=observe, should_stop=signals.stop_asked)
     except DivergedError:
         report_folder(opened.folder)
         raise
@@ -100,9 +119,9 @@ def train_to_end(opened: Run, resume: bool = False) -> Outcome:
     return outcome
 
 
-def train_and_score(opened: Run, resume: bool, json: bool) -> None:
+def train_and_score(opened: Run, resume: bool, json: bool, page: FieldPage | None = None) -> None:
     """Trains a run to its end, scores it, writes its report, and shows the figures."""
-    outcome = train_to_end(opened, resume)
+    outcome = train_to_end(opened, resume, page)
     say(f"trained {outcome.step} steps in {duration(outcome.elapsed)}")
     opened = replace(opened, step=outcome.step)
     result = {"run": str(opened.folder.path), "step": outcome.step, "seconds": outcome.elapsed}
@@ -124,6 +143,7 @@ def train_and_score(opened: Run, resume: bool, json: bool) -> None:
             f"pictures: {opened.folder.evaluation}",
             *report_line(report),
             f"next: onefield render {opened.folder.path}",
+            f"      onefield view {opened.folder.path}",
             f"      onefield export {opened.folder.path} --to mesh.glb",
         ],
     )

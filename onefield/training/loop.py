@@ -91,7 +91,7 @@ def run_training(
     Args:
         folder: where checkpoints and metrics go.
         resume: go on from the newest good checkpoint, to the same numbers as an unbroken run.
-        observe: told after each step.
+        observe: told after each step; the time that it takes is no training time.
         should_stop: asked after each step; True saves and ends the run.
 
     Raises:
@@ -138,10 +138,12 @@ class _Loop:
             if settings.validate_every and self.state.step % settings.validate_every == 0:
                 self.psnr = self.check.psnr(self.state.method)
                 self._record(result)
+            watched = time.monotonic()
             self._report(result)
             interrupted = self.should_stop()
-            ends = interrupted or self.state.progress >= 1.0
-            if not ends and self.state.elapsed - self.last_save > settings.save_seconds:
+            # who watches, or pauses, takes nothing from the time that the run may train
+            started += time.monotonic() - watched
+            if self.state.elapsed - self.last_save > settings.save_seconds:
                 self._save()
         self.state.save(self.folder.checkpoints)
         return Outcome(self.state.step, self.state.elapsed, interrupted)

@@ -127,6 +127,10 @@ class RunFolder:
     def exports(self) -> Path:
         return self.path / "export"
 
+    @property
+    def crop(self) -> Path:
+        return self.path / "crop.json"
+
     def write_config(self, text: str) -> None:
         """Writes config.yaml."""
         write_atomically(self.config, text.encode())

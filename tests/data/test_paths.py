@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from onefield.cameras import Cameras
-from onefield.data.paths import orbit_path, path_from_json, spiral_path, suggested_path, views_path
+from onefield.data.paths import (
+    orbit_path,
+    path_from_json,
+    poses_between,
+    spiral_path,
+    suggested_path,
+    views_path,
+    write_path_json,
+)
 from onefield.data.scene import Similarity
 from onefield.errors import DataError, UsageError
 
@@ -223,3 +231,24 @@ def test_no_frames_are_refused():
             path(captured(ring(4)), 0)
     with pytest.raises(UsageError, match="radius > 0"):
         orbit_path(captured(ring(4)), 3, radius=0.0)
+
+
+def test_a_written_path_is_read_back_as_the_same_views(tmp_path):
+    turned = Similarity.about(torch.tensor([5.0, -2.0, 7.0]), 0.25, torch.tensor(TURNED))
+    scene = captured(ring(6), turned)
+    write_path_json(tmp_path / "path.json", scene, ring(4), math.radians(50))
+    back = path_from_json(tmp_path / "path.json", scene)
+    torch.testing.assert_close(back.camera_to_world, torch.from_numpy(ring(4)), atol=1e-9, rtol=0)
+    assert (int(back.width[0]), int(back.height[0])) == (100, 80)
+    torch.testing.assert_close(back.focal, torch.full((4, 2), 40 / math.tan(math.radians(25)), dtype=torch.float64))
+
+
+def test_the_way_between_poses_starts_and_ends_with_them():
+    poses = ring(5)
+    way = poses_between(poses, 33)
+    np.testing.assert_allclose(way[[0, -1]], poses[[0, -1]], atol=1e-9)
+    assert np.abs(np.diff(way[:, :, 3], axis=0)).max() < 0.5
+    np.testing.assert_allclose(poses_between(poses[:1], 3), np.repeat(poses[:1], 3, axis=0))
+
+
+TURNED = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
