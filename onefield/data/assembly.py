@@ -122,7 +122,6 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
         near=None if capture.near is None else capture.near * transform.scale,
         far=None if capture.far is None else capture.far * transform.scale,
         alpha=alpha or carved,
-        # carving says what is empty, not that photos show a coloured card there
         background=capture.background if alpha else "black" if carved else None,
         up_estimated=up_estimated,
         warnings=tuple(warnings),

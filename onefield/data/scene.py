@@ -156,7 +156,8 @@ class Scene:
         near, far: limits of what the cameras see, along rays; None where the dataset doesn't say.
         alpha: pictures have four channels, colour straight (not premultiplied).
         color_space: ``"srgb"``.
-        background: ``"white"`` or ``"black"`` where published results composite over it, else None.
+        background: ``"white"`` or ``"black"`` where published results composite over it, black where masks carve photos
+            without alpha (these show no coloured card there), else None.
         up_estimated: z is up only by a guess from the cameras.
         warnings: one sentence each.
     """

@@ -66,3 +66,31 @@ def test_parts_that_do_not_meet_are_told(scene: Scene, assignment: str, words: s
     with pytest.raises(UsageError) as caught:
         changed(preset("ngp"), [assignment]).build(scene)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_poses_and_colours_learn_with_every_preset(scene: Scene, name: str) -> None:
+    changes = ["training.first_rays=64", "refine_poses=true", "appearance=affine"]
+    method = changed(PRESETS[name], changes).build(scene)
+    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices))
+    results = [take_step(state) for _ in range(2)]
+    assert all(result.trouble is None for result in results)
+    assert method.poses.twists[scene.train_indices].abs().max() > 0
+    assert (method.poses.twists[scene.test_indices] == 0).all()
+    assert method.appearance.values.abs().max() > 0
+    assert "appearance_prior" in results[0].terms
+
+
+def test_without_corrections_nothing_is_added(scene: Scene) -> None:
+    method = preset("ngp").build(scene)
+    assert set(method.model()) == {"field", "renderer"}
+    assert len(method.objective) == len(preset("ngp").losses)
+
+
+def test_depth_needs_maps_and_carving_brings_its_loss(scene: Scene) -> None:
+    with pytest.raises(UsageError, match="has no depth maps"):
+        changed(preset("ngp"), ["losses.depth=0.1"]).build(scene)
+    carved = dataclasses.replace(scene, mask_meaning="carve", masked_views=1)
+    assert "carve" in [term.name for term in preset("ngp").build(carved).objective]
+    without = changed(preset("ngp"), ["losses.carve=0"]).build(carved)
+    assert "carve" not in [term.name for term in without.objective]

@@ -5,7 +5,7 @@ import torch
 
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
-from onefield.losses.opacity import mask_error, mask_term, opacity_entropy, opacity_entropy_term
+from onefield.losses.opacity import carve_error, mask_error, mask_term, opacity_entropy, opacity_entropy_term
 from onefield.losses.term import Evidence
 from onefield.types import Bounds, Rendering
 
@@ -33,3 +33,11 @@ def test_terms_are_zero_without_their_evidence():
     full = Evidence(color, color, field, rendering=rendering, target_opacity=torch.tensor([1.0, 0.0]))
     assert mask_term().evaluate(full).item() == pytest.approx(math.log(2))
     assert opacity_entropy_term().evaluate(full).item() == pytest.approx(math.log(2))
+
+
+def test_carving_looks_at_empty_rays_alone():
+    opacity = torch.tensor([0.5, 0.5, 0.9, 0.0], requires_grad=True)
+    loss = carve_error(opacity, torch.tensor([0.0, 1.0, 0.3, 0.0]))
+    assert loss.item() == pytest.approx(math.log(2) / 4)
+    loss.backward()
+    torch.testing.assert_close(opacity.grad, torch.tensor([0.5, 0.0, 0.0, 0.25]))
