@@ -65,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"onefield {name}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch says it in words alone
+        if isinstance(error, RuntimeError) and not ("memory" in str(error) and "alloc" in str(error)):
+            raise
         print(
             f"onefield {name}: the machine's memory does not suffice; take smaller images (--downscale 2) or a lower "
             "resolution.",

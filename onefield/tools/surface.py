@@ -8,6 +8,7 @@ from pathlib import Path
 from onefield.configs.runs import Run
 from onefield.export.formats import export_mesh
 from onefield.files import make_folder
+from onefield.kernels.system import memory_available
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.geometry import transformed
@@ -57,13 +58,18 @@ def export_surface(
 
     Raises:
         DataError: there is no surface at the isovalue.
+        ResourceError: the grid takes more than half of the memory that is available.
     """
     field, region = opened.method.field, opened.scene.bounds
     # a crop must not move the surface: its level is that of the whole, and its cells are as large
     level = suggest_isovalue(field, bounds=region) if isovalue is None else isovalue
     if bounds is not None:
         resolution = max(1, round(resolution * max(bounds.extent) / max(region.extent)))
-    extraction = extract(field, resolution=resolution, isovalue=level, bounds=region if bounds is None else bounds)
+    # the mesh and its colours take about as much again as the grid
+    box = region if bounds is None else bounds
+    extraction = extract(
+        field, resolution=resolution, isovalue=level, bounds=box, memory_budget=memory_available() // 2
+    )
     mesh = keep_large_components(remove_degenerate_faces(extraction.mesh), smallest)
     if faces is not None:
         mesh = decimate(mesh, faces)

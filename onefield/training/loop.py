@@ -143,7 +143,8 @@ class _Loop:
             interrupted = self.should_stop()
             # who watches, or pauses, takes nothing from the time that the run may train
             started += time.monotonic() - watched
-            if self.state.elapsed - self.last_save > settings.save_seconds:
+            ends = interrupted or self.state.progress >= 1.0
+            if not ends and self.state.elapsed - self.last_save > settings.save_seconds:
                 self._save()
         self.state.save(self.folder.checkpoints)
         return Outcome(self.state.step, self.state.elapsed, interrupted)

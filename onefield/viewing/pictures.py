@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from onefield.training.method import Method
 from onefield.types import Bounds, Rays, RenderedImage
 
 Quantity = Literal["color", "depth", "normal", "opacity"]
-QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+QUANTITIES: tuple[Quantity, ...] = ("color", "depth", "normal", "opacity")
 
 # Five colours from near to far, even steps in lightness, so that depth reads in grey as well.
 _NEAR_TO_FAR = np.array([[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]]) / 255

@@ -90,9 +90,27 @@ def _gate_before_handshakes(gate: Gate, listener: socket.socket) -> Iterator[Non
 
     serve, guarded = library.serve, []
 
-    def serve_behind_gate(handler: Any, host: str, port: int, *, process_request: Any, **options: Any) -> Any:
+    def serve_behind_gate(
+        handler: Any,
+        host: str,
+        port: int,
+        *,
+        max_size: int,
+        compression: str | None,
+        process_request: Any,
+        subprotocols: Any,
+        select_subprotocol: Any,
+    ) -> Any:
         guarded.append(True)
-        return serve(handler, sock=listener, process_request=_asking(gate, process_request), **options)
+        return serve(
+            handler,
+            sock=listener,
+            max_size=max_size,
+            compression=compression,
+            process_request=_asking(gate, process_request),
+            subprotocols=subprotocols,
+            select_subprotocol=select_subprotocol,
+        )
 
     library.serve = serve_behind_gate
     try:
