@@ -172,7 +172,8 @@ class ImageStore:
 
     def _trim(self, room: int = 0) -> None:
         """Forgets single pictures, then flat arrays, the longest unused first, until the budget less room holds."""
-        """Forgets single pictures, then flat arrays, the longest unused first, until the budget leaves room."""
+        total = room + sum(kept.nbytes for kept in self._kept.values())
+        total += sum(flat.numel() for flat in self._flats.values())
         while total > self.byte_budget and self._kept:
             total -= self._kept.popitem(last=False)[1].nbytes
         while total > self.byte_budget and self._flats:
