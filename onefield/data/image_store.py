@@ -127,12 +127,13 @@ class ImageStore:
                 return self._flats[wanted]
         sizes = [self.pictures[index].size[0] * self.pictures[index].size[1] for index in wanted]
         ends = np.cumsum(sizes)
+        remembered = [self._remembered(index) for index in wanted]
         with self._lock:  # what must go to make room goes first, so that two budgets are never held at once
             self._trim(sum(sizes) * self.channels)
         flat = np.empty((int(ends[-1]) if sizes else 0, self.channels), dtype=np.uint8)
 
         def fill(place: int) -> None:
-            kept = self._remembered(wanted[place])
+            kept = remembered[place]
             picture = self._decoded(wanted[place]) if kept is None else kept
             flat[ends[place] - sizes[place] : ends[place]] = picture.reshape(-1, self.channels)
 
