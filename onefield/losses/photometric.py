@@ -59,4 +59,4 @@ def photometric_term(kind: str = "huber", weight: float = 1.0) -> LossTerm:
     if kind not in _KINDS:
         raise UsageError(f"Unknown photometric loss '{kind}': {nearest_name(kind, tuple(_KINDS))}.")
     compare = _KINDS[kind]
-    return LossTerm("photometric", weight, lambda evidence: compare(evidence.prediction, evidence.target))
+    return LossTerm(kind, weight, lambda evidence: compare(evidence.prediction, evidence.target))

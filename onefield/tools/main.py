@@ -89,10 +89,27 @@ def _run(name: str, arguments: list[str]) -> int:
     logging.getLogger("onefield").addHandler(WarningLines(logging.WARNING))
     command = importlib.import_module(f"onefield.tools.{name}").run_command
     try:
-        tyro.cli(command, prog=f"onefield {name}", args=arguments)
+        tyro.cli(command, prog=f"onefield {name}", args=gathered(arguments, "--set"))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else USAGE if stop.code else 0
     return 0
+
+
+def gathered(arguments: Sequence[str], option: str) -> list[str]:
+    """The arguments with all values of a repeated option behind its first mention, so that none is lost."""
+    others: list[str] = []
+    values: list[str] = []
+    taking = False
+    for argument in arguments:
+        if argument == option or argument.startswith(f"{option}="):
+            taking = argument == option
+            values += [] if taking else [argument[len(option) + 1 :]]
+        elif taking and not argument.startswith("-"):
+            values.append(argument)
+        else:
+            taking = False
+            others.append(argument)
+    return others if len(others) == len(arguments) else [*others, option, *values]
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def test_photos_without_poses_are_photos(tmp_path):
     summary = inspect_dataset(tmp_path)
     assert (summary.format, summary.images, summary.sizes) == ("photos", 3, {"6 x 4": 3})
     assert "broken.jpg is empty" in summary.problems[0]
-    assert "COLMAP" in summary.problems[-1]
+    assert "onefield process" in summary.problems[-1]
 
 
 def test_damaged_images_are_listed(synthetic, tmp_path):

@@ -70,3 +70,8 @@ class HashGridEncoding(Encoding):
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Features of points in the unit cube; points outside are clamped to it."""
         return hash_grid(points, None, self.table, self.layout.resolutions, self.layout.log2_table_size)
+
+    def level(self, index: int) -> Float[Tensor, "entries f"]:
+        """The entries of one level, coarsest first, as a view of the table."""
+        first = self.layout.offsets[index]
+        return self.table[first : first + self.layout.sizes[index]]

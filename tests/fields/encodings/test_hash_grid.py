@@ -46,3 +46,16 @@ def test_learns_values_and_slopes():
 def test_meaningless_arguments_are_refused(wrong):
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         HashGridEncoding(**wrong)
+
+
+def test_levels_are_disjoint_parts_of_the_table_and_shape_their_own_features_only():
+    encoding = HashGridEncoding(3, levels=4, features=2, log2_table_size=8, base_resolution=4, finest_resolution=32)
+    points = torch.rand(20, 3)
+    assert sum(len(encoding.level(index)) for index in range(4)) == len(encoding.table)
+    before = encoding(points)
+    with torch.no_grad():
+        encoding.level(2).add_(1.0)
+    # weights of the corners add up to 1
+    moved = torch.zeros(8)
+    moved[4:6] = 1
+    torch.testing.assert_close(encoding(points) - before, moved.expand(20, 8))
