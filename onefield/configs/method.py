@@ -24,8 +24,8 @@ from onefield.training.settings import TrainingSettings
 BACKGROUNDS: dict[str, type[Background]] = {"white": White, "black": Black, "random": Random, "learned": Learned}
 
 
-# Points of structure from motion have outliers, and stand only where there is texture; LLFF takes 0.9 of the depth of the
-# nearest thousandth. A limit that is too near costs more than one that cuts a corner: with half the depth, 20 photos of a
+# Points of structure from motion have outliers, and stand only where there is texture; LLFF takes 0.9 of the depth of
+# the nearest thousandth. A limit too near costs more than one that cuts a corner: with half the depth, 20 photos of a
 # figure ended 2 dB lower. Without points, nobody photographs from closer than a tenth of the usual distance.
 POINT_QUANTILE, POINT_MARGIN = 0.005, 0.8
 DISTANCE_SHARE = 0.1

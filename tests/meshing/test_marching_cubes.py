@@ -184,7 +184,7 @@ def test_fields_and_arguments_that_do_not_fit():
         extract_mesh(FunctionField("distance", lambda points: points[:, 0], Bounds.cube(1.0, 2)))
     with pytest.raises(UsageError, match="at least 1 cell"):
         extract_mesh(SphereField(), resolution=0)
-    with pytest.raises(ResourceError, match=r"resolution of \d+ fits"):
+    with pytest.raises(ResourceError, match=r"resolution of \d+ or less"):
         extract_mesh(SphereField(), resolution=3000)
 
 
