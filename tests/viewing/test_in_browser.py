@@ -107,8 +107,27 @@ def settled(page):
     raise AssertionError("the picture never came to rest")
 
 
+def changed(page, before):
+    """Whether the picture becomes another; a busy machine takes its time."""
+    for _ in range(60):
+        if np.abs(picture(page) - before).mean() > 2:
+            return True
+        page.wait_for_timeout(1000)
+    return False
+
+
 def tick(page, name):
     page.get_by_text(name, exact=True).locator("xpath=following::input[@type='checkbox'][1]").click(force=True)
+
+
+def drag(page, thumb, track, share):
+    """Takes a slider's thumb to a share of its track."""
+    thumb.scroll_into_view_if_needed()
+    held, rail = thumb.bounding_box(), track.bounding_box()
+    page.mouse.move(held["x"] + held["width"] / 2, held["y"] + held["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(rail["x"] + share * rail["width"], rail["y"] + rail["height"] / 2, steps=8)
+    page.mouse.up()
 
 
 def test_training_is_paused_and_resumed(page):
@@ -130,8 +149,7 @@ def test_the_picture_changes_when_the_camera_moves(page):
     page.mouse.down()
     page.mouse.move(230, 310, steps=4)
     page.mouse.up()
-    after = settled(page)
-    assert np.abs(after - before).mean() > 2
+    assert changed(page, before), "the picture stayed as it was"
 
 
 def test_a_path_is_clicked_together_and_saved(page, training, scene):
@@ -157,10 +175,7 @@ def test_the_crop_reaches_the_export(page, training, scene, tmp_path):
     page.get_by_text("Crop", exact=True).click()
     page.get_by_text("crop", exact=True).wait_for()
     tick(page, "crop")
-    thumb = page.get_by_role("slider").nth(1)
-    thumb.focus()
-    for _ in range(60):
-        page.keyboard.press("ArrowLeft")
+    drag(page, page.locator(".multi-slider-thumb").nth(1), page.locator(".multi-slider-track").first, 0.7)
     page.wait_for_timeout(1000)
     page.get_by_role("button", name="Save crop").click()
     page.get_by_text("export cuts the mesh").first.wait_for()
