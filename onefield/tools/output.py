@@ -7,10 +7,13 @@ import logging
 import math
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from onefield.reports.figures import duration
 from onefield.training.loop import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 # Lines in a log that nobody watches live.
 PLAIN_LINE_SECONDS = 10.0
@@ -62,11 +65,25 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-class TrainingDisplay:
+class LiveBar:
+    """A bar on stderr while the context lasts; without a terminal there is none, and plain lines take its place."""
+
+    _bar: RichProgress | None = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class TrainingDisplay(LiveBar):
     """Shows a run's progress: a live bar in a terminal, a plain line now and then elsewhere."""
 
     def __init__(self) -> None:
-        self._bar = None
         self._task = None
         self._last = -math.inf
         if sys.stderr.isatty():
@@ -77,15 +94,6 @@ class TrainingDisplay:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[figures]}"))
             self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("training", total=1.0, figures="")
-
-    def __enter__(self) -> TrainingDisplay:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
         """Takes in one step."""

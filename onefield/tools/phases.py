@@ -7,7 +7,7 @@ import sys
 import time
 
 from onefield.data.structure_from_motion.runner import Phase
-from onefield.tools.output import BAR_SECONDS, PLAIN_LINE_SECONDS, say
+from onefield.tools.output import BAR_SECONDS, PLAIN_LINE_SECONDS, LiveBar, say
 
 _WORDS = {
     "frames": "looking at frames",
@@ -19,13 +19,12 @@ _WORDS = {
 }
 
 
-class PhaseDisplay:
+class PhaseDisplay(LiveBar):
     """Shows the phases one after the other."""
 
     def __init__(self) -> None:
         self._phase = ""
         self._last = -math.inf
-        self._bar = None
         self._task = None
         if sys.stderr.isatty():
             from rich.console import Console
@@ -33,15 +32,6 @@ class PhaseDisplay:
 
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
             self._bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
-
-    def __enter__(self) -> PhaseDisplay:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def __call__(self, phase: Phase) -> None:
         """Takes in one step."""
