@@ -220,3 +220,40 @@ class PointCloud:
     points: Float[Tensor, "N 3"]
     colors: Float[Tensor, "N 3"] | None = None
     normals: Float[Tensor, "N 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """A set of anisotropic Gaussians as 3D Gaussian splatting stores them (Kerbl et al. 2023), before activation.
+
+    Attributes:
+        means: centres, world units.
+        log_scales: natural logarithms of the standard deviations along the three axes.
+        quaternions: orientation of the axes, wxyz, of any length but 0.
+        opacities: logits of the opacity that a splat has in its middle.
+        harmonics: colour in real spherical harmonics, a tensor a band (1, 3, 5, 7 coefficients), bands 0 to at most 3,
+            with the signs of Condon and Shortley; the colour seen along a direction is the sum plus 0.5.
+    """
+
+    means: Float[Tensor, "P 3"]
+    log_scales: Float[Tensor, "P 3"]
+    quaternions: Float[Tensor, "P 4"]
+    opacities: Float[Tensor, "P"]
+    harmonics: tuple[Float[Tensor, "P k 3"], ...]
+
+    def __len__(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def degree(self) -> int:
+        """Of the spherical harmonics, 0 to 3."""
+        return len(self.harmonics) - 1
+
+    def __getitem__(self, selection: slice | Tensor) -> Gaussians:
+        return Gaussians(
+            self.means[selection],
+            self.log_scales[selection],
+            self.quaternions[selection],
+            self.opacities[selection],
+            tuple(band[selection] for band in self.harmonics),
+        )

@@ -19,6 +19,7 @@ from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 from onefield.fields.field import Field
+from onefield.fields.gaussians import GaussianField
 from onefield.fields.heads.color import ColorHead, PlainColor
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
@@ -84,6 +85,7 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "distance as density": lambda: DistanceAsDensity(distance_field()),
     "cropped": lambda: Cropped(radiance_field(), Bounds.cube(0.5)),
     "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
+    "gaussians": lambda: GaussianField.at_random(Bounds.cube(1.0), 50),
     "frozen": lambda: Frozen(radiance_field()),
 }
 

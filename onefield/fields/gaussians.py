@@ -1,0 +1,208 @@
+"""A set of Gaussians as a field: 3D Gaussian splatting's parameters, with density and colour at every point.
+
+Source of the parameters and of how they start: Kerbl et al., "3D Gaussian splatting for real-time radiance field
+rendering" (2023). Density and colour in space are sums over Gaussians as in Blanc et al., "RayGauss" (2025), with
+amplitudes that follow from the splats' opacities.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, final, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from onefield.errors import DataError, UsageError
+from onefield.fields.field import Field
+from onefield.kernels.gaussian_mixture import gaussian_mixture
+from onefield.kernels.harmonic_colors import MOST_DEGREE, harmonic_basis
+from onefield.types import Bounds, Gaussians, PointCloud, Sample
+
+# The constant harmonic, 1 / sqrt(4 pi).
+CONSTANT_HARMONIC = 0.5 / math.sqrt(math.pi)
+FIRST_OPACITY = 0.1
+NEIGHBOURS = 3
+# Points at one place have no distance to their neighbours: they start this size, as a share of the domain's diagonal.
+_LEAST_SCALE = 1e-6
+_GREY = 0.5
+
+
+@runtime_checkable
+class HasGaussians(Protocol):
+    """A field that is a set of Gaussians, for renderers and exporters that take them one by one."""
+
+    def gaussians(self) -> Gaussians:
+        """The parameters themselves, differentiable, in the field's own frame."""
+
+
+@final
+class GaussianField(Field):
+    """Anisotropic Gaussians with colours in spherical harmonics.
+
+    As a volume, a Gaussian's density is ``a G(x)`` with ``a = -log(1 - opacity) / (sqrt(2 pi) s)`` and s the least of
+    its three standard deviations: a ray through its middle along its shortest axis absorbs just what its splat covers.
+    The colour at a point is the density-weighted mean of the Gaussians' colours, and grey where there are none.
+
+    Attributes:
+        degree: of the harmonics in use; those above have no influence and get no gradient.
+    """
+
+    provides = frozenset({"density", "color"})
+    needs_directions = frozenset({"color"})
+
+    def __init__(self, domain: Bounds, gaussians: Gaussians, degree: int | None = None) -> None:
+        """Takes a set over.
+
+        Args:
+            domain: where most of them are; those outside count as well.
+            gaussians: copied.
+            degree: in use at first; None takes all that the set has.
+
+        Raises:
+            UsageError: the domain is not of three dimensions, or the degree is beyond the set's.
+        """
+        super().__init__()
+        if domain.dimension != 3:
+            raise UsageError(f"Gaussians live in three dimensions, not in {domain.dimension}.")
+        self.domain = domain
+        self.means = nn.Parameter(gaussians.means.detach().clone())
+        self.log_scales = nn.Parameter(gaussians.log_scales.detach().clone())
+        self.quaternions = nn.Parameter(gaussians.quaternions.detach().clone())
+        self.opacities = nn.Parameter(gaussians.opacities.detach().clone())
+        self.harmonics = nn.ParameterList([nn.Parameter(band.detach().clone()) for band in gaussians.harmonics])
+        degree = gaussians.degree if degree is None else degree
+        if not 0 <= degree <= gaussians.degree:
+            raise UsageError(f"The set has harmonics of degree 0 to {gaussians.degree}; degree {degree} is not there.")
+        self.register_buffer("bands", torch.tensor(degree + 1))
+
+    @staticmethod
+    def from_points(domain: Bounds, cloud: PointCloud, degree: int = MOST_DEGREE) -> GaussianField:
+        """A round Gaussian at each point, as large as the distance to its neighbours, with colours of degree 0 in use.
+
+        Args:
+            cloud: its points in the domain's frame; grey where it has no colours.
+            degree: that colours may reach later.
+
+        Raises:
+            DataError: fewer than two points, or points that are not finite.
+        """
+        points = cloud.points.detach().float().cpu()
+        if len(points) < 2 or not bool(torch.isfinite(points).all()):
+            raise DataError(f"Gaussians start from at least 2 finite points, got {len(points)}; check the point cloud.")
+        scales = neighbour_distances(points).clamp(min=_LEAST_SCALE * domain.diagonal)
+        colors = torch.full((len(points), 3), _GREY) if cloud.colors is None else cloud.colors.detach().float().cpu()
+        return GaussianField(domain, _round(points, scales, colors, degree), degree=0)
+
+    @staticmethod
+    def at_random(
+        domain: Bounds, count: int, degree: int = MOST_DEGREE, generator: torch.Generator | None = None
+    ) -> GaussianField:
+        """Round Gaussians of random colours, spread evenly over the domain and as large as their mean distance.
+
+        Raises:
+            UsageError: no Gaussians.
+        """
+        if count < 1:
+            raise UsageError(f"A set of Gaussians needs at least one, got {count}.")
+        points = domain.from_unit(torch.rand(count, 3, generator=generator))
+        # half the edge of the cube that each has for itself, near the mean distance of points spread at random
+        size = 0.5 * (math.prod(domain.extent) / count) ** (1 / 3)
+        colors = torch.rand(count, 3, generator=generator)
+        return GaussianField(domain, _round(points, points.new_full((count,), size), colors, degree), degree=0)
+
+    def __len__(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def degree(self) -> int:
+        return int(self.bands) - 1
+
+    @property
+    def most_degree(self) -> int:
+        """That the harmonics can be raised to."""
+        return len(self.harmonics) - 1
+
+    def raise_degree(self, degree: int) -> None:
+        """Puts the harmonics up to this degree, or the most that there are, in use; never fewer than now."""
+        self.bands.fill_(max(int(self.bands), min(degree, self.most_degree) + 1))
+
+    def gaussians(self) -> Gaussians:
+        """See `HasGaussians`; harmonics that are not in use are left out."""
+        bands = tuple(self.harmonics)[: int(self.bands)]
+        return Gaussians(self.means, self.log_scales, self.quaternions, self.opacities, bands)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """A group a kind of parameter, as each learns at a rate of its own."""
+        constant, *others = self.harmonics
+        return {
+            "means": [self.means],
+            "scales": [self.log_scales],
+            "rotations": [self.quaternions],
+            "opacities": [self.opacities],
+            "colors": [constant],
+            "harmonics": others,
+        }
+
+    def _evaluate(
+        self,
+        points: Float[Tensor, "n d"],
+        directions: Float[Tensor, "n 3"] | None,
+        time: Float[Tensor, "n"] | None,
+        want: frozenset[str],
+    ) -> Sample:
+        gaussians = self.gaussians()
+        whitening = rotations(gaussians.quaternions).mT / gaussians.log_scales.exp()[:, :, None]
+        shortest = gaussians.log_scales.amin(1).exp()
+        # -log(1 - sigmoid(x)) = softplus(x)
+        amplitudes = functional.softplus(gaussians.opacities) / (math.sqrt(2 * math.pi) * shortest)
+        carried = gaussians.means.new_zeros(len(self), 0)
+        if "color" in want:
+            carried = torch.cat(gaussians.harmonics, dim=1).flatten(1)
+        density, sums = gaussian_mixture(points, gaussians.means, whitening, amplitudes, carried)
+        color = None
+        if "color" in want:
+            basis = harmonic_basis(functional.normalize(directions, dim=-1), gaussians.degree)
+            seen = density > 0
+            mean = (sums.unflatten(1, (-1, 3)) * basis[:, :, None]).sum(1) / torch.where(seen, density, 1.0)[:, None]
+            color = (mean + _GREY).clamp(0, 1)
+        return Sample(density=density if "density" in want else None, color=color)
+
+
+def rotations(quaternions: Float[Tensor, "P 4"]) -> Float[Tensor, "P 3 3"]:
+    """Matrices whose columns are the Gaussians' axes, from quaternions wxyz of any length but 0."""
+    w, x, y, z = functional.normalize(quaternions, dim=-1).unbind(-1)
+    entries = (
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    )  # fmt: skip
+    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+
+
+def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
+    """Root of the mean squared distance of each point to its three nearest others (fewer where there are fewer)."""
+    from scipy.spatial import cKDTree
+
+    places = np.asarray(points, dtype=np.float64)
+    among = min(NEIGHBOURS, len(places) - 1)
+    distances = cKDTree(places).query(places, k=among + 1)[0][:, 1:]
+    return torch.from_numpy(np.sqrt(np.square(distances).mean(1))).to(points.dtype)
+
+
+def _round(points: Tensor, scales: Tensor, colors: Tensor, degree: int) -> Gaussians:
+    if not 0 <= degree <= MOST_DEGREE:
+        raise UsageError(f"Colours take harmonics of degree 0 to {MOST_DEGREE}, not {degree}.")
+    count = len(points)
+    constant = ((colors - _GREY) / CONSTANT_HARMONIC)[:, None]
+    higher = [points.new_zeros(count, 2 * band + 1, 3) for band in range(1, degree + 1)]
+    return Gaussians(
+        points,
+        scales.log()[:, None].expand(count, 3),
+        points.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4),
+        points.new_full((count,), math.log(FIRST_OPACITY / (1 - FIRST_OPACITY))),
+        (constant, *higher),
+    )

@@ -1,0 +1,56 @@
+"""Triton kernels of Gaussians on the interpreter against their references."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+triton = pytest.importorskip("triton")
+
+MIXTURE = """
+import torch
+from onefield.kernels import gaussian_mixture as contract
+from onefield.kernels.cuda import gaussian_mixture as twin
+
+torch.manual_seed(0)
+for count, gaussians, width in [(70, 9, 3), (20, 5, 0)]:
+    axes = torch.linalg.qr(torch.randn(gaussians, 3, 3))[0]
+    whitening = axes.mT / (torch.rand(gaussians, 3, 1) + 0.3)
+    inputs = (torch.randn(count, 3), torch.randn(gaussians, 3), whitening, torch.rand(gaussians))
+    inputs = (*inputs, torch.randn(gaussians, width))
+    slopes = torch.randn(count), torch.randn(count, width)
+    pairs = zip(twin.mixture(*inputs), contract._reference(*inputs))
+    pairs = [*pairs, *zip(twin.mixture_backward(*slopes, *inputs), contract._backward_reference(*slopes, *inputs))]
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-5)
+assert twin.mixture(inputs[0][:0], *inputs[1:])[0].shape == (0,)
+print("agreed")
+"""
+
+COLORS = """
+import torch
+from onefield.kernels import harmonic_colors as contract
+from onefield.kernels.cuda import harmonic_colors as twin
+
+torch.manual_seed(0)
+for degree in range(4):
+    directions, slopes = torch.randn(150, 3), torch.randn(150, 3)
+    bands = [torch.randn(150, 2 * band + 1, 3) for band in range(degree + 1)]
+    torch.testing.assert_close(twin.colors(directions, bands), contract._reference(directions, bands))
+    found, found_bands = twin.colors_backward(slopes, directions, bands)
+    leaves = [tensor.clone().requires_grad_() for tensor in (directions, *bands)]
+    answer = contract._reference(leaves[0], leaves[1:])
+    expected = torch.autograd.grad(answer, leaves, slopes, allow_unused=True, materialize_grads=True)
+    for one, other in zip((found, *found_bands), expected):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+print("agreed")
+"""
+
+
+@pytest.mark.parametrize("script", [MIXTURE, COLORS], ids=["mixture", "colors"])
+def test_launches_agree_with_the_reference(script):
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.strip().endswith("agreed")
