@@ -13,11 +13,12 @@ from onefield.configs.samplers import Occupancy, Outlook, SamplerConfig
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
+from onefield.losses.line_of_sight import SIGHT_WEIGHT
 from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
 from onefield.renderers.volume import VolumeRenderer
 from onefield.training.appearance import build_appearance
-from onefield.training.method import Method
+from onefield.training.method import DEPTH_TERMS, Method
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
 
@@ -67,17 +68,23 @@ def outlook(scene: Scene) -> Outlook:
 
 
 def wanted_losses(weights: dict[str, float], scene: Scene) -> dict[str, float]:
-    """The weights of a configuration, and those that the scene's masks ask for.
+    """The weights of a configuration, and those that the scene's masks and points ask for.
 
     Raises:
         UsageError: depth is weighed in, but the scene has none.
     """
-    if weights.get("depth") and scene.depths is None:
+    named = [name for name in DEPTH_TERMS if weights.get(name)]
+    if named and scene.depths is None and scene.sightings is None:
         raise UsageError(
-            f"losses.depth is {weights['depth']:g}, but {scene.path} has no depth maps; leave it out, or name the maps "
-            "in the dataset (depth_file_path of a frame in transforms.json)."
+            f"losses.{named[0]} is {weights[named[0]]:g}, but {scene.path} has neither depth maps nor points that its "
+            "views saw; leave it out, or name depth maps in the dataset (depth_file_path in transforms.json)."
         )
-    return {"carve": CARVE_WEIGHT} | weights if scene.mask_meaning == "carve" else weights
+    asked = {}
+    if scene.mask_meaning == "carve":
+        asked["carve"] = CARVE_WEIGHT
+    if scene.sightings is not None and not scene.bounded:
+        asked["line_of_sight"] = SIGHT_WEIGHT
+    return asked | weights
 
 
 @dataclass(frozen=True)

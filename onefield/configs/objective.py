@@ -14,6 +14,7 @@ from onefield.losses.depth import depth_term
 from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
 from onefield.losses.interlevel import interlevel_term
+from onefield.losses.line_of_sight import line_of_sight_term
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
 from onefield.losses.smoothness import decay_term, variation_term
@@ -30,6 +31,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "mask": mask_term,
     "carve": carve_term,
     "depth": depth_term,
+    "line_of_sight": line_of_sight_term,
     "eikonal": eikonal_term,
     "variation": lambda weight: variation_term(_dense_grids, weight),
     "decay": lambda weight: decay_term(_hash_levels, weight),

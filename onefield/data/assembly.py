@@ -21,6 +21,7 @@ from onefield.data.masks import MASK_USES, check_mask_size, mask_beside
 from onefield.data.normalisation import extent_scale, place, upright_rotation
 from onefield.data.pose_checks import FARTHEST_POSITION, FEWEST_VIEWS, check_proportions, checked_views
 from onefield.data.scene import Scene, Similarity
+from onefield.data.sightings import find_sightings
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.types import PointCloud
 
@@ -92,12 +93,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
     masks = _existing_masks(views, fits, path) if mask_use != "none" else [None] * len(views)
     masked = sum(mask is not None for mask in masks)
     warnings += _mask_warnings(views, masked, mask_use)
-    outlines = [None] * len(views) if mask_use == "ignore" else masks
-    sizes = list(zip(cameras.width.tolist(), cameras.height.tolist(), strict=True))
-    pictures = [
-        Picture(view.image_path, size, fit.oriented, outline)
-        for view, size, fit, outline in zip(views, sizes, fits, outlines, strict=True)
-    ]
+    pictures = _pictures(views, fits, cameras, [None] * len(views) if mask_use == "ignore" else masks)
     carved = mask_use == "carve" and masked > 0
     alpha = any(header.alpha for header in headers) or (mask_use == "alpha" and masked > 0)
     bounded = alpha if capture.bounded is None else capture.bounded
@@ -117,6 +113,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
         masked_views=masked,
         depths=_depths(views, cameras, capture, options, transform.scale, warnings),
         points=points,
+        sightings=find_sightings(views, capture.points, cameras, transform),
         bounded=bounded,
         extent_scale=1.0 if bounded else _extent(capture, transform, cameras, points),
         near=None if capture.near is None else capture.near * transform.scale,
@@ -138,6 +135,14 @@ class _Fit:
     skew: float = 0.0
     oriented: bool = True
     rescaled: bool = False
+
+
+def _pictures(views: list[View], fits: list[_Fit], cameras: Cameras, outlines: list[Path | None]) -> list[Picture]:
+    sizes = zip(cameras.width.tolist(), cameras.height.tolist(), strict=True)
+    return [
+        Picture(view.image_path, size, fit.oriented, outline)
+        for view, size, fit, outline in zip(views, sizes, fits, outlines, strict=True)
+    ]
 
 
 def _without_duplicates(views: Sequence[View], warnings: list[str]) -> list[View]:
@@ -337,5 +342,3 @@ def _extent(capture: Capture, transform: Similarity, cameras: Cameras, points: P
         seen.append(cameras.positions + capture.far * transform.scale * cameras.forwards)
     reached = torch.cat(seen).numpy()
     return extent_scale(reached, None if points is None else points.points.double().numpy())
-
-

@@ -20,6 +20,8 @@ _BATCHES_A_WINDOW = 256
 _SPREAD_SEED, _SPREAD_STEP = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 _SEED_MASK = (1 << 63) - 1
 _DISTANCE_BYTES = 4
+# One ray in so many goes through a point: enough to clear its line of sight, few enough to leave the picture to learn.
+_SIGHTED_PART = 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class _Window:
         starts: where each picture's pixels begin.
         colors: all pixels, uint8.
         allowed: flat positions that may be drawn; None for all.
-        distances: of all pixels, float32; None where they are not asked for.
+        distances: of all pixels, float32; None where they are not asked for or not measured.
+        sighted, sighted_distances: flat positions at which the distance is known from points; None as above.
     """
 
     views: np.ndarray
@@ -57,6 +60,8 @@ class _Window:
     colors: np.ndarray
     allowed: np.ndarray | None
     distances: np.ndarray | None
+    sighted: np.ndarray | None
+    sighted_distances: np.ndarray | None
 
 
 class RayBatches:
@@ -70,18 +75,19 @@ class RayBatches:
         scene: normalised scene.
         indices: views to draw from.
         seed: repeats the sequence of batches.
-        distances: bring measured distances along, too.
+        distances: bring measured distances along, too, from depth maps and from points that the views saw; of the
+            latter a share of each batch is drawn.
 
     Raises:
-        UsageError: no views, or distances asked of a scene without depth maps.
+        UsageError: no views, or distances asked of a scene that knows none.
     """
 
     def __init__(
         self, scene: Scene, indices: Sequence[int] | Tensor, *, seed: int = 0, distances: bool = False
     ) -> None:
         self._scene = scene
-        if distances and scene.depths is None:
-            raise UsageError(f"{scene.path} has no depth maps to learn from; leave the loss 'depth' out.")
+        if distances and scene.depths is None and scene.sightings is None:
+            raise UsageError(f"{scene.path} has no depth to learn from; leave the losses of depth out.")
         self._with_distances = distances
         self._indices = [int(index) for index in indices]
         if not self._indices:
@@ -105,6 +111,9 @@ class RayBatches:
         flat = torch.randint(0, choices, (count,), generator=generator).numpy()
         if window.allowed is not None:
             flat = window.allowed[flat]
+        distances = None if window.distances is None else window.distances[flat]
+        if window.sighted is not None:
+            flat, distances = _with_sightings(window, flat, distances, generator)
         self._step += 1
         place = np.searchsorted(window.starts, flat, side="right") - 1
         row, column = np.divmod(flat - window.starts[place], window.widths[place])
@@ -113,7 +122,7 @@ class RayBatches:
         return RayBatch(
             self._scene.limited(rays),
             torch.from_numpy(window.colors[flat].astype(np.float32) / 255),
-            None if window.distances is None else torch.from_numpy(window.distances[flat]),
+            None if distances is None else torch.from_numpy(distances),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -137,7 +146,7 @@ class RayBatches:
     def _count_windows(self) -> int:
         images = self._scene.images
         needed = sum(images.byte_size(index) for index in self._indices)
-        if self._with_distances:
+        if self._with_distances and self._scene.depths is not None:
             needed += sum(images.byte_size(index) // images.channels * _DISTANCE_BYTES for index in self._indices)
         return min(-(-needed // max(self._scene.images.byte_budget, 1)), len(self._indices))
 
@@ -170,5 +179,36 @@ class RayBatches:
                     f"The masks of {self._scene.path} leave no pixel to learn from; white must mark what counts "
                     "(load with masks='none' to disregard them)."
                 )
-        distances = self._scene.depths.gather_flat(chosen).numpy() if self._with_distances else None
-        return _Window(views, widths, starts, images.gather_flat(chosen).numpy(), allowed, distances)
+        measured = self._with_distances and self._scene.depths is not None
+        distances = self._scene.depths.gather_flat(chosen).numpy() if measured else None
+        sighted, sighted_distances = self._sighted(views, widths, starts, allowed)
+        colors = images.gather_flat(chosen).numpy()
+        return _Window(views, widths, starts, colors, allowed, distances, sighted, sighted_distances)
+
+    def _sighted(
+        self, views: np.ndarray, widths: np.ndarray, starts: np.ndarray, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Flat positions of pixels that saw a point, and its distance."""
+        sightings = self._scene.sightings
+        if not self._with_distances or sightings is None:
+            return None, None
+        place_of = np.full(int(sightings.views.max()) + 1, -1)
+        here = views[views < len(place_of)]
+        place_of[here] = np.flatnonzero(views < len(place_of))
+        place = place_of[sightings.views.numpy()]
+        flat = starts[place] + sightings.rows.numpy() * widths[place] + sightings.columns.numpy()
+        drawn = place >= 0
+        if allowed is not None:
+            drawn &= np.isin(flat, allowed)
+        return (flat[drawn], sightings.distances.numpy()[drawn]) if drawn.any() else (None, None)
+
+
+def _with_sightings(
+    window: _Window, flat: np.ndarray, distances: np.ndarray | None, generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The batch with its first pixels exchanged for some that saw a point."""
+    count = len(flat) // _SIGHTED_PART
+    chosen = torch.randint(0, len(window.sighted), (count,), generator=generator).numpy()
+    distances = np.full(len(flat), np.nan, dtype=np.float32) if distances is None else distances
+    distances[:count] = window.sighted_distances[chosen]
+    return np.concatenate([window.sighted[chosen], flat[count:]]), distances

@@ -28,6 +28,7 @@ class View:
         radial8, skew: as in `Cameras`; the skew in pixels of an image of ``size``.
         mask_path, depth_path: resolved; the files may be missing.
         split: ``"train"``, ``"val"``, ``"test"``, or None where the format has no splits.
+        seen_points: rows of the capture's points that were found in this image; None where the format doesn't say.
     """
 
     name: str
@@ -44,6 +45,7 @@ class View:
     mask_path: Path | None = None
     depth_path: Path | None = None
     split: str | None = None
+    seen_points: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

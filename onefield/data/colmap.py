@@ -6,6 +6,7 @@ read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,23 @@ def _read(path: Path) -> Capture:
         warnings.append(f"{path} has {len(folders)} models; {folder.relative_to(path)} with most images was read.")
     images_folder = find_image_folder(path, _IMAGE_FOLDERS) or path
     model = read_model(folder)
+    seen_by = _points_by_image(model.tracks)
     views = [
-        _view(path, images_folder, folder, image, model.cameras[image.camera])
+        replace(
+            _view(path, images_folder, folder, image, model.cameras[image.camera]),
+            seen_points=seen_by.get(image.identifier),
+        )
         for image in sorted(model.images, key=lambda image: image.name)
     ]
     return Capture(views, "colmap", points=model.points, colors=model.colors, warnings=warnings)
+
+
+def _points_by_image(tracks: np.ndarray) -> dict[int, np.ndarray]:
+    """Rows of the points that each image saw."""
+    order = np.argsort(tracks[:, 1], kind="stable")
+    images, starts = np.unique(tracks[order, 1], return_index=True)
+    rows = np.split(tracks[order, 0], starts[1:])
+    return dict(zip(images.tolist(), rows, strict=False))
 
 
 def _view(root: Path, images: Path, model: Path, image: ColmapImage, camera: ColmapCamera) -> View:

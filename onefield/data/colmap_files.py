@@ -34,6 +34,8 @@ _SMALLEST_IMAGE = 4 + 32 + 24 + 4 + 1 + 8
 _SMALLEST_CAMERA = 4 + 4 + 16 + 24
 _SMALLEST_POINT = 8 + 24 + 3 + 8 + 8
 _LONGEST_NAME = 4096
+# Images are numbered with 32 bits.
+_LARGEST_NUMBER = 2**32
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class ColmapCamera:
 
 @dataclass(frozen=True)
 class ColmapImage:
-    """A registered image: name, camera number, and world-to-camera pose (quaternion w, x, y, z, and shift)."""
+    """A registered image: number, name, camera number, world-to-camera pose (quaternion w, x, y, z, and shift)."""
 
+    identifier: int
     name: str
     camera: int
     quaternion: tuple[float, float, float, float]
@@ -58,12 +61,16 @@ class ColmapImage:
 
 @dataclass(frozen=True)
 class ColmapModel:
-    """One reconstruction; points N x 3 float64, colours N x 3 in [0, 1]."""
+    """One reconstruction.
+
+    Points are N x 3 float64, colours N x 3 in [0, 1], tracks T x 2: the row of a point and the number of an image.
+    """
 
     cameras: dict[int, ColmapCamera]
     images: list[ColmapImage]
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     colors: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    tracks: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
 
 
 def model_suffix(folder: Path) -> str | None:
@@ -101,8 +108,7 @@ def read_model(folder: Path, *, with_points: bool = True) -> ColmapModel:
             raise DataError(f"{images_file}: image '{image.name}' has camera {image.camera}, absent in {cameras_file}.")
     if not with_points or not points_file.is_file():
         return ColmapModel(cameras, images)
-    points, colors = _binary_points(points_file) if binary else _text_points(points_file)
-    return ColmapModel(cameras, images, points, colors)
+    return ColmapModel(cameras, images, *(_binary_points(points_file) if binary else _text_points(points_file)))
 
 
 class _Reader:
@@ -175,19 +181,26 @@ def _binary_images(path: Path) -> list[ColmapImage]:
         values = reader.take(_IMAGE)
         name = reader.name()
         reader.skip(24 * reader.count("observations", 24))
-        images.append(ColmapImage(name, values[8], values[1:5], values[5:8]))
+        images.append(ColmapImage(values[0], name, values[8], values[1:5], values[5:8]))
     return images
 
 
-def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     reader = _Reader(path)
     count = reader.count("points", _SMALLEST_POINT)
-    points, colors = np.empty((count, 3)), np.empty((count, 3))
+    points, colors, tracks = np.empty((count, 3)), np.empty((count, 3)), [np.zeros((0, 2), dtype=np.int64)]
     for row in range(count):
         values = reader.take(_POINT)
         points[row], colors[row] = values[1:4], values[4:7]
+        # each element is an image's number and the place of the keypoint in its list
+        begin = reader.offset
         reader.skip(8 * values[8])
-    return points, colors / 255
+        tracks.append(_track(row, np.frombuffer(reader.content[begin : reader.offset], dtype="<u4")[::2]))
+    return points, colors / 255, np.concatenate(tracks)
+
+
+def _track(row: int, images: np.ndarray) -> np.ndarray:
+    return np.stack([np.full(len(images), row), images.astype(np.int64)], axis=-1)
 
 
 def _rows(path: Path) -> list[tuple[int, str]]:
@@ -233,25 +246,29 @@ def _text_images(path: Path) -> list[ColmapImage]:
         words = text.split(maxsplit=9)
         if len(words) < 10:
             raise DataError(f"{path}, line {line}: an image needs 10 entries, got {len(words)}.")
-        _numbers(path, line, words[:1], int)
+        (identifier,) = _numbers(path, line, words[:1], int)
         pose = _numbers(path, line, words[1:8], float)
         (camera,) = _numbers(path, line, words[8:9], int)
-        images.append(ColmapImage(words[9], camera, tuple(pose[:4]), tuple(pose[4:])))
+        images.append(ColmapImage(identifier, words[9], camera, tuple(pose[:4]), tuple(pose[4:])))
         observations_follow = True
     return images
 
 
-def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = []
+def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows, tracks = [], [np.zeros((0, 2), dtype=np.int64)]
     for line, text in _rows(path):
-        words = text.split(maxsplit=7)
+        words = text.split()
         if not words:
             continue
         if len(words) < 7:
             raise DataError(f"{path}, line {line}: a point needs at least 7 entries, got {len(words)}.")
+        seen_by = _numbers(path, line, words[8::2], int)
+        if any(abs(number) > _LARGEST_NUMBER for number in seen_by):
+            raise DataError(f"{path}, line {line}: a track names image {max(seen_by, key=abs)}, which no model has.")
+        tracks.append(_track(len(rows), np.array(seen_by, dtype=np.int64)))
         rows.append(_numbers(path, line, words[1:7], float))
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
-    return table[:, :3], np.clip(np.nan_to_num(table[:, 3:]), 0, 255) / 255
+    return table[:, :3], np.clip(np.nan_to_num(table[:, 3:]), 0, 255) / 255, np.concatenate(tracks)
 
 
 def _checked_camera(path: Path, identifier: int, camera: ColmapCamera) -> ColmapCamera:

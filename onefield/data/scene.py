@@ -17,6 +17,7 @@ from onefield.types import Bounds, PointCloud, Rays
 
 if TYPE_CHECKING:
     from onefield.data.image_store import DepthStore, ImageStore, MaskStore
+    from onefield.data.sightings import Sightings
 
 # Rotations written as decimal text come back with errors far below this; anything larger is another matrix.
 _ROTATION_TOLERANCE = 1e-6
@@ -148,6 +149,7 @@ class Scene:
         masked_views: how many views have a mask.
         depths: measured distances along rays, where the dataset has them.
         points: points from structure from motion or a scanner.
+        sightings: pixels at which views saw such points, where the dataset says which did.
         train_indices, test_indices: views to learn from and views held out, int64, disjoint.
         transform: from the dataset's frame to the normalised one; exporters undo it.
         bounded: nothing lies outside the region of interest.
@@ -176,6 +178,7 @@ class Scene:
     masked_views: int = 0
     depths: DepthStore | None = None
     points: PointCloud | None = None
+    sightings: Sightings | None = None
     bounded: bool = False
     extent_scale: float = 1.0
     near: float | None = None

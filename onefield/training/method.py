@@ -16,6 +16,9 @@ from onefield.training.optimizer import Adam
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
 
+# Losses that compare with known distances.
+DEPTH_TERMS = ("depth", "line_of_sight")
+
 
 class Strategy(ABC):
     """Changes the field while it is trained: growing, densifying, pruning."""
@@ -66,7 +69,7 @@ class Method:
     @property
     def wants_distances(self) -> bool:
         """Whether the objective compares with measured depth."""
-        return any(term.name == "depth" for term in self.objective)
+        return any(term.name in DEPTH_TERMS for term in self.objective)
 
     def parameter_groups(self) -> dict[str, str]:
         """The rate group of every parameter, by the name it has in `model`."""

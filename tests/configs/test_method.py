@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from onefield.configs.method import nearest_content
+from onefield.configs.method import nearest_content, wanted_losses
 from onefield.configs.objective import TERMS
 from onefield.configs.presets import PRESETS, preset
 from onefield.configs.reading import changed
@@ -15,6 +15,7 @@ from onefield.data.batches import RayBatches
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
+from onefield.data.sightings import Sightings
 from onefield.errors import UsageError
 from onefield.training.loop import take_step
 from onefield.training.state import TrainingState
@@ -42,7 +43,7 @@ def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool)
 
 PRESET_OF_TERM = {"eikonal": "sdf", "variation": "dense", "interlevel": "nerf"}
 # these need what the demo scene lacks, and are tested with it elsewhere
-NEED_MAPS = {"depth", "carve"}
+NEED_MAPS = {"depth", "line_of_sight", "carve"}
 
 
 @pytest.mark.parametrize("term", sorted(set(TERMS) - NEED_MAPS))
@@ -104,8 +105,13 @@ def test_without_corrections_nothing_is_added(scene: Scene) -> None:
 
 
 def test_depth_needs_maps_and_carving_brings_its_loss(scene: Scene) -> None:
-    with pytest.raises(UsageError, match="has no depth maps"):
+    with pytest.raises(UsageError, match="neither depth maps nor points"):
         changed(preset("ngp"), ["losses.depth=0.1"]).build(scene)
+    sightings = Sightings(torch.zeros(1, dtype=torch.int64), *torch.zeros(2, 1, dtype=torch.int64), torch.ones(1))
+    seen = dataclasses.replace(scene, sightings=sightings, bounded=False)
+    assert wanted_losses({"huber": 1.0}, seen)["line_of_sight"] > 0
+    assert wanted_losses({"line_of_sight": 0.0}, seen)["line_of_sight"] == 0
+    assert "line_of_sight" not in wanted_losses({}, dataclasses.replace(seen, bounded=True))
     carved = dataclasses.replace(scene, mask_meaning="carve", masked_views=1)
     assert "carve" in [term.name for term in preset("ngp").build(carved).objective]
     without = changed(preset("ngp"), ["losses.carve=0"]).build(carved)

@@ -178,6 +178,11 @@ def colmap_parameters(truth: Truth, model: str) -> list[float]:
     return focal + list(truth.center) + list(truth.distortion[: COLMAP_MODELS[model][1]])
 
 
+def seen_by(point: int) -> tuple[int, int]:
+    """Numbers of the two images that a COLMAP model says saw a point."""
+    return point % COUNT + 1, (point + 1) % COUNT + 1
+
+
 def write_colmap(truth: Truth, folder: Path, model: str = "OPENCV", text: bool = False) -> None:
     names = _save_pictures(truth, folder / "images")
     target = folder / "sparse" / "0"
@@ -197,7 +202,10 @@ def write_colmap(truth: Truth, folder: Path, model: str = "OPENCV", text: bool =
             # The second line lists observations, and may be empty.
             rows += [f"{index + 1} {pose} 7 {names[index]}", "1.5 2.5 -1" if index % 2 else ""]
         (target / "images.txt").write_text("\n".join(rows) + "\n")
-        rows = [f"{i} {x!r} {y!r} {z!r} 255 0 51 0.5 1 0" for i, (x, y, z) in enumerate(truth.points.tolist())]
+        rows = [
+            f"{i} {x!r} {y!r} {z!r} 255 0 51 0.5 {' '.join(f'{image} 0' for image in seen_by(i))}"
+            for i, (x, y, z) in enumerate(truth.points.tolist())
+        ]
         (target / "points3D.txt").write_text("# points\n" + "\n".join(rows) + "\n")
         return
     content = struct.pack("<QIiQQ", 1, 7, number, WIDTH, HEIGHT) + struct.pack(f"<{len(parameters)}d", *parameters)
@@ -209,7 +217,8 @@ def write_colmap(truth: Truth, folder: Path, model: str = "OPENCV", text: bool =
     (target / "images.bin").write_bytes(content)
     content = struct.pack("<Q", len(truth.points))
     for index, point in enumerate(truth.points):
-        content += struct.pack("<Q3d3BdQII", index, *point, 255, 0, 51, 0.5, 1, 1, 0)
+        content += struct.pack("<Q3d3BdQ", index, *point, 255, 0, 51, 0.5, len(seen_by(index)))
+        content += b"".join(struct.pack("<II", image, 0) for image in seen_by(index))
     (target / "points3D.bin").write_bytes(content)
 
 
