@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from onefield.tools.main import gathered
+from onefield.tools.main import gathered, main
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,12 @@ from onefield.tools.main import gathered
 )
 def test_repeated_options_lose_no_value(given: str, expected: str) -> None:
     assert gathered(given.split(), "--set") == expected.split()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch, capsys, given, kept) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    assert main(["doctor", "--help"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == kept
