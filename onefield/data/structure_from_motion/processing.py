@@ -125,6 +125,11 @@ def process(
     return processed
 
 
+def is_processed(scene: Path) -> bool:
+    """Whether a scene's folder was made here, from plain photos or a video."""
+    return is_file(scene / RECORD)
+
+
 @dataclass(frozen=True)
 class _Source:
     """What was found, what identifies it, and how to store its pictures in a work folder."""

@@ -19,7 +19,13 @@ INSTALL = 'pip install "onefield[sfm]"'
 LOG = "log.txt"
 _WORKER = "onefield.data.structure_from_motion.worker"
 _GRACE_SECONDS = 5.0
-_DISK_WORDS = ("disk is full", "No space left", "disk I/O", "database or disk")
+# What SQLite, the operating system and our own writing say; the library passes on their words, or ends with them.
+_DISK_WORDS = ("disk is full", "No space left", "File too large", "disk I/O")
+# Lines of a stack trace that the library leaves behind: where it ended, not why.
+_TRACE_MARKS = ("@ ", "*** ", "PC: ")
+# What the runtime of C++ puts before the reason.
+_REASON_MARK = "what():"
+_LONGEST_REASON = 300
 _KILLED = 9
 _LEAST_FREE = 10_000_000
 
@@ -60,6 +66,7 @@ def run_worker(work: Path, observe: Callable[[Phase], None], note: Callable[[str
     command = [sys.executable, "-m", _WORKER, str(work)]
     failure = ""
     with open(work / LOG, "ab") as log:
+        logged_before = log.tell()
         # in a session of its own: Ctrl-C reaches this process alone, which ends the other
         process = subprocess.Popen(
             command,
@@ -83,7 +90,7 @@ def run_worker(work: Path, observe: Callable[[Phase], None], note: Callable[[str
             _end(process)
     # the answer is written last and whole: what a library does while it is taken down doesn't matter
     if not (work / RESULT).is_file():
-        raise _explained(work, code, failure)
+        raise _explained(work, code, failure, logged_before)
     return JobResult.read(work)
 
 
@@ -107,17 +114,26 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-def _explained(work: Path, code: int, failure: str) -> OnefieldError:
-    full = any(word in failure for word in _DISK_WORDS) or shutil.disk_usage(work).free < _LEAST_FREE
-    if full:
-        return ResourceError(f"The disk is full while processing in {work}; free space there and run the same again.")
+def _explained(work: Path, code: int, failure: str, logged_before: int) -> OnefieldError:
+    log = (work / LOG).read_bytes()[logged_before:].decode(errors="replace")
+    full = any(word in failure or word in log for word in _DISK_WORDS)
+    if full or shutil.disk_usage(work).free < _LEAST_FREE:
+        return ResourceError(
+            f"The disk is full while processing in {work}; free space there and run the same again, which goes on from "
+            "what is done."
+        )
     if code == -_KILLED:
         return ResourceError(
             "The reconstruction was killed, most likely because memory ran out; close other programs or take fewer or "
             "smaller photos, and run the same again."
         )
-    log = (work / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = failure or (log[-1] if log else f"exit code {code}")
+    said = failure or _last_words(log) or f"exit code {code}"
     return DataError(
-        f"The reconstruction stopped ({said[:300]}); its log is {work / LOG}; run the same again to resume."
+        f"The reconstruction stopped ({said[:_LONGEST_REASON]}); its log is {work / LOG}; run the same again to resume."
     )
+
+
+def _last_words(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines()]
+    told = [line for line in lines if line and not line.startswith(_TRACE_MARKS)]
+    return told[-1].removeprefix(_REASON_MARK).strip() if told else ""

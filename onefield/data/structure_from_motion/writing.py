@@ -11,8 +11,9 @@ import numpy as np
 
 from onefield.data.capture import View
 from onefield.data.colmap import COLMAP
+from onefield.data.point_files import read_ply_points
 from onefield.data.structure_from_motion.job import MODEL, PICTURES, Job, JobResult
-from onefield.errors import DataError
+from onefield.errors import DataError, ResourceError
 from onefield.files import explain_write_errors, sync_folder, write_atomically
 
 SCENE = "scene"
@@ -27,7 +28,7 @@ def compose_scene(work: Path, job: Job, result: JobResult) -> Path:
     Pictures are linked (or copied where links are impossible), so that an interrupted call can be repeated.
 
     Raises:
-        ResourceError: the disk is full, or can't be written.
+        ResourceError: the disk is full, or can't be written; or the model in the work folder is not whole.
     """
     scene = work / SCENE
     with explain_write_errors(scene):
@@ -44,8 +45,30 @@ def compose_scene(work: Path, job: Job, result: JobResult) -> Path:
         for file in (work / MODEL).iterdir():
             shutil.copyfile(file, model / file.name)
         shutil.copyfile(work / POINTS_FILE, scene / POINTS_FILE)
-    write_atomically(scene / TRANSFORMS, json.dumps(_transforms(scene), indent=1).encode())
+    views = _checked_views(scene, result)
+    write_atomically(scene / TRANSFORMS, json.dumps(_transforms(views), indent=1).encode())
     return scene
+
+
+def _checked_views(scene: Path, result: JobResult) -> list[View]:
+    """The cameras as they were written: the library that wrote them does not notice when a disk is full."""
+    try:
+        views = COLMAP.read(scene).views
+        points, _ = read_ply_points(scene / POINTS_FILE)
+    except DataError as error:
+        raise ResourceError(_not_whole(scene, str(error))) from error
+    if (len(views), len(points)) != (result.registered, result.points):
+        raise ResourceError(
+            _not_whole(scene, f"{len(views)} of {result.registered} cameras, {len(points)} of {result.points} points")
+        )
+    return views
+
+
+def _not_whole(scene: Path, found: str) -> str:
+    return (
+        f"What was written in {scene.parent} is not whole, most likely because the disk was full "
+        f"({found.rstrip('.')}); free space there and run the same again."
+    )
 
 
 def _link(source: Path, target: Path) -> None:
@@ -70,11 +93,8 @@ def publish(scene: Path, output: Path) -> None:
         sync_folder(output.parent)
 
 
-def _transforms(scene: Path) -> dict[str, object]:
-    """The cameras of the scene's COLMAP model in the form of instant-ngp and nerfstudio: OpenGL axes, z up."""
-    views = COLMAP.read(scene).views
-    if not views:
-        raise DataError(f"{scene} has no cameras; run the same again.")
+def _transforms(views: list[View]) -> dict[str, object]:
+    """Cameras in the form of instant-ngp and nerfstudio: OpenGL axes, z up."""
     frames = []
     shared = all(_intrinsics(view) == _intrinsics(views[0]) for view in views)
     for view in views:

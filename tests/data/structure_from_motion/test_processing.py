@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,19 +14,27 @@ from scipy.spatial.transform import Rotation
 from onefield.data.assembly import LoadOptions, assemble
 from onefield.data.colmap import COLMAP
 from onefield.data.formats import load_scene
+from onefield.data.structure_from_motion import runner
 from onefield.data.structure_from_motion.processing import Request, process
 from onefield.data.structure_from_motion.work_folder import work_folder_of
 from onefield.errors import DataError, ResourceError, UsageError
 
 pytest.importorskip("pycolmap")
+# Bytes beyond which no file grows while the disk is full.
+FULL = 1 << 16
 
 
 @pytest.fixture(scope="module")
 def processed(room, tmp_path_factory):
-    """The room processed in two sittings: interrupted when all pairs were compared."""
+    """The room in three sittings: the disk was full while pairs were compared, and somebody stopped it after that."""
     folder = tmp_path_factory.mktemp("sfm")
     request = Request(room.write(folder / "photos"), folder / "scene")
     said: list[str] = []
+    if sys.platform == "linux":
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(ResourceError, match=r"disk is full.*run the same"):
+            process(request, full_disk_while_matching(patch), said.append)
+        assert not request.output.exists()
+        mark(request)
 
     def stop(phase):
         if phase.name == "matching" and phase.done == phase.total:
@@ -33,21 +43,52 @@ def processed(room, tmp_path_factory):
     with pytest.raises(KeyboardInterrupt):
         process(request, stop, said.append)
     assert not request.output.exists()
-    database = work_folder_of(request.output) / "database.db"
-    with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE seen_before (number INTEGER)")
-    connection.close()
-    same = []
+    mark(request)
+    marks = []
 
     def look(phase):
-        if phase.name == "mapping" and not same:
-            with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-                same.append(connection.execute("SELECT count(*) FROM seen_before").fetchone()[0])
-            connection.close()
+        if phase.name == "mapping" and not marks:
+            marks.append(read_marks(request))
 
     done = process(request, look, said.append)
-    assert same == [0]
+    assert marks == [said.count("going on with what was interrupted in " + str(work_folder_of(request.output)))]
     return request, done, said
+
+
+def full_disk_while_matching(patch):
+    """An observer that lets no file of the reconstructing process grow any more once it compares pairs."""
+    import resource
+
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+
+    patch.setattr(runner.subprocess, "Popen", Noted)
+
+    def fill(phase):
+        if phase.name == "matching":
+            resource.prlimit(started[-1], resource.RLIMIT_FSIZE, (FULL, FULL))
+
+    return fill
+
+
+def mark(request):
+    """Leaves a mark in the database: what goes on with it keeps it, what begins anew does not."""
+    with sqlite3.connect(work_folder_of(request.output) / "database.db") as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS seen_before (number INTEGER)")
+        connection.execute("INSERT INTO seen_before VALUES (1)")
+    connection.close()
+
+
+def read_marks(request):
+    database = work_folder_of(request.output) / "database.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        count = connection.execute("SELECT count(*) FROM seen_before").fetchone()[0]
+    connection.close()
+    return count
 
 
 def in_dataset_frame(scene):
