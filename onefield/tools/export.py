@@ -13,7 +13,7 @@ from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS
 from onefield.tools.output import say, show
 from onefield.tools.pictures import write_mesh_picture
-from onefield.tools.surface import SMALLEST_COMPONENT, export_surface
+from onefield.tools.surface import SMALLEST_COMPONENT, export_surface, picture_of
 
 
 def run_command(
@@ -52,7 +52,7 @@ def run_command(
     surface = export_surface(
         opened, path, bounds=bounds, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
     )
-    picture = path.with_name(path.stem + "-preview.png")
+    picture = picture_of(path)
     write_mesh_picture(picture, surface.normalised)
     if surface.clipped:
         region = "region of interest" if bounds == opened.scene.bounds else "crop"

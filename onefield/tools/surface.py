@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onefield.configs.runs import Run
+from onefield.errors import OnefieldError
 from onefield.export.formats import export_mesh
 from onefield.files import make_folder
 from onefield.kernels.system import memory_available
@@ -14,6 +15,8 @@ from onefield.meshing.colors import color_vertices
 from onefield.meshing.geometry import transformed
 from onefield.meshing.marching_cubes import extract, suggest_isovalue
 from onefield.meshing.report import MeshReport, report_mesh
+from onefield.tools.output import say
+from onefield.tools.pictures import write_mesh_picture
 from onefield.types import Bounds, Mesh
 
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
@@ -77,3 +80,19 @@ def export_surface(
     make_folder(path.parent)
     export_mesh(transformed(mesh, opened.scene.transform.inverse().matrix), path)
     return Surface(mesh, report_mesh(mesh), level, extraction.clipped)
+
+
+def exported_if_any(opened: Run, path: Path) -> Surface | None:
+    """Exports the surface with a picture of it; one that can't be had becomes a warning, for the run is worth more."""
+    try:
+        surface = export_surface(opened, path)
+        write_mesh_picture(picture_of(path), surface.normalised)
+    except OnefieldError as error:
+        say(f"warning: no mesh: {error}")
+        return None
+    return surface
+
+
+def picture_of(path: Path) -> Path:
+    """Where the picture of a mesh file goes."""
+    return path.with_name(f"{path.stem}-preview.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from onefield.configs.runs import Run, RunConfig, configure, open_run, run, score, start_run
+from onefield.data.structure_from_motion.processing import is_processed
 from onefield.errors import DivergedError, InterruptedRun, UsageError
 from onefield.reports.figures import duration
 from onefield.reports.run_report import report_folder, report_run
@@ -17,11 +19,14 @@ from onefield.tools.compiling import announce_compilation
 from onefield.tools.output import TrainingDisplay, say, seconds_of, show
 from onefield.tools.photo_options import AS_THEY_ARE, PhotoOptions, supervision_lines
 from onefield.tools.signals import StopSignals
+from onefield.tools.surface import exported_if_any
 from onefield.tools.view import field_page
 from onefield.training.loop import Outcome, Progress
 from onefield.viewing.gate import LOCAL, Gate
 from onefield.viewing.page import FieldPage
 from onefield.viewing.server import serving
+
+MESH = "mesh.glb"
 
 
 def run_command(
@@ -120,33 +125,43 @@ def train_to_end(opened: Run, resume: bool = False, page: FieldPage | None = Non
 
 
 def train_and_score(opened: Run, resume: bool, json: bool, page: FieldPage | None = None) -> None:
-    """Trains a run to its end, scores it, writes its report, and shows the figures."""
+    """Trains a run to its end, scores it, writes its report and, where it began with plain photos, its mesh."""
     outcome = train_to_end(opened, resume, page)
     say(f"trained {outcome.step} steps in {duration(outcome.elapsed)}")
     opened = replace(opened, step=outcome.step)
+    tell = page.after_training if page is not None else lambda doing: None
+    summary, lines = _scored(opened, tell)
+    path, surface = opened.folder.exports / MESH, None
+    if is_processed(opened.scene.path):
+        tell("extracting the mesh")
+        surface = exported_if_any(opened, path)
+    tell("writing the report")
+    report = report_run(opened, None if surface is None else surface.normalised)
+    if surface is not None:
+        lines.append(f"mesh: {path} ({surface.report.faces:,} faces)")
+    lines += [*report_line(report), f"next: onefield render {opened.folder.path}"]
+    lines.append(f"      onefield view {opened.folder.path}")
+    if surface is None:
+        lines.append(f"      onefield export {opened.folder.path} --to {MESH}")
     result = {"run": str(opened.folder.path), "step": outcome.step, "seconds": outcome.elapsed}
-    if len(opened.scene.test_indices) == 0:
-        report = report_run(opened)
-        lines = ["No view is held out: nothing to score.", *report_line(report)]
-        show({**result, "report": report and str(report)}, json, lines)
-        return
-    summary = score(opened).summary()
-    report = report_run(opened)
-    result |= {"report": report and str(report), **summary}
-    show(
-        result,
-        json,
-        [
-            f"{summary['views']} held-out views over a {summary['background']} background: "
-            f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f}",
-            f"scored: {summary['protocol']}",
-            f"pictures: {opened.folder.evaluation}",
-            *report_line(report),
-            f"next: onefield render {opened.folder.path}",
-            f"      onefield view {opened.folder.path}",
-            f"      onefield export {opened.folder.path} --to mesh.glb",
-        ],
-    )
+    files = {"report": report and str(report), "mesh": surface and str(path)}
+    show(result | files | summary, json, lines)
+
+
+def _scored(opened: Run, tell: Callable[[str], None]) -> tuple[dict, list[str]]:
+    """The figures of the held-out views, and lines about them."""
+    total = len(opened.scene.test_indices)
+    if total == 0:
+        return {}, ["No view is held out: nothing to score."]
+    say(f"scoring {total} held-out views")
+    tell(f"scoring view 1 of {total}")
+    summary = score(opened, observe=lambda done, _: tell(f"scoring view {min(done + 1, total)} of {total}")).summary()
+    return summary, [
+        f"{summary['views']} held-out views over a {summary['background']} background: "
+        f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f}",
+        f"scored: {summary['protocol']}",
+        f"pictures: {opened.folder.evaluation}",
+    ]
 
 
 def report_line(report: Path | None) -> list[str]:

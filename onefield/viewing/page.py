@@ -104,27 +104,55 @@ class FieldPage:
     def after_step(self, progress: Progress, stop: Callable[[], bool]) -> None:
         """Takes its share of time after a step of training, and all of it while training is paused.
 
-        Never raises: training is worth more than a picture of it.
+        Never raises: the run is worth more than a picture of it.
 
         Args:
             stop: whether training is to end, which also ends a pause.
         """
+        self._unless_broken(lambda: self._after_step(progress, stop))
+
+    def after_training(self, doing: str) -> None:
+        """Says what is done now that training has ended, and paints what windows wait for.
+
+        Called before each piece of that work. Never raises, as `after_step`.
+
+        Args:
+            doing: such as ``"scoring view 3 of 7"``.
+        """
+        self._unless_broken(lambda: self._after_training(doing))
+
+    def _unless_broken(self, work: Callable[[], None]) -> None:
         if self._broken:
             return
         try:
-            self._after_step(progress, stop)
+            work()
         except Exception as error:
             self._broken = True
-            _logger.warning("The viewer stopped (%s: %s); training goes on.", type(error).__name__, error)
+            _logger.warning("The viewer stopped (%s: %s); the run goes on.", type(error).__name__, error)
 
     def _after_step(self, progress: Progress, stop: Callable[[], bool]) -> None:
         began = self._clock()
-        self._saved = min(self._saved + STILL_SHARE * (began - self._left), _MOST_SAVED)
         if began - self._told >= _PROGRESS_SECONDS:
             self._told = began
             self.training.show(progress.step, progress.psnr)
         for window in self._open_windows():
             window.refresh()
+        self._paint_share(began)
+        if self.training.paused:
+            self.training.show(progress.step, progress.psnr)
+            self.serve_until(lambda: stop() or not self.training.paused)
+            self.training.show(progress.step, progress.psnr)
+        self._left = self._clock()
+
+    def _after_training(self, doing: str) -> None:
+        self.training.finish(doing)
+        self._paint_share(self._clock())
+        self._left = self._clock()
+
+    def _paint_share(self, began: float) -> None:
+        """Paints views that move at once, and others for the share of time that has come together since."""
+        self._saved = min(self._saved + STILL_SHARE * (began - self._left), _MOST_SAVED)
+        for window in self._open_windows():
             while window.moving:
                 window.paint()
         moved = self._clock()
@@ -132,11 +160,6 @@ class FieldPage:
             now = self._clock()
             self._saved -= now - moved
             moved = now
-        if self.training.paused:
-            self.training.show(progress.step, progress.psnr)
-            self.serve_until(lambda: stop() or not self.training.paused)
-            self.training.show(progress.step, progress.psnr)
-        self._left = self._clock()
 
     def _work(self) -> bool:
         """Does the most urgent small piece of work; False where there is none."""

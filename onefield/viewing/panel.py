@@ -134,12 +134,13 @@ class PathControls:
 
 
 class TrainingControls:
-    """The step and the held-out score, and a button that pauses."""
+    """The step, the held-out score and what is being done, and a button that pauses."""
 
     def __init__(self, server: viser.ViserServer, training: bool, changed: Callable[[], None]) -> None:
         """Shows the button only where something is trained."""
         self.paused = False
         self._changed = changed
+        self._figures = ""
         self._state = server.gui.add_markdown("")
         self._button = server.gui.add_button("Pause training", visible=training)
         self._button.on_click(lambda event: self._toggle())
@@ -147,7 +148,13 @@ class TrainingControls:
     def show(self, step: int, psnr: float | None) -> None:
         """Writes the step and the held-out PSNR in dB."""
         score = "not scored yet" if psnr is None else f"{psnr:.2f} dB held-out PSNR"
-        self._state.content = f"step {step:,} · {score}" + (" · paused" if self.paused else "")
+        self._figures = f"step {step:,} · {score}"
+        self._state.content = self._figures + (" · paused" if self.paused else "")
+
+    def finish(self, doing: str) -> None:
+        """Writes what is done after training, which can't be paused."""
+        self._button.visible = False
+        self._state.content = " · ".join(part for part in (self._figures, doing) if part)
 
     def _toggle(self) -> None:
         self.paused = not self.paused

@@ -37,8 +37,6 @@ def serving(gate: Gate, title: str) -> Iterator[viser.ViserServer]:
         import viser
     except ImportError as error:
         raise UsageError("The viewer needs viser; install it with: pip install 'onefield[view]'.") from error
-    # a browser that leaves in the middle of a handshake is no event for the terminal
-    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     with _listening(gate) as listener:
         # viser reports to stdout, where only the command's result belongs
         with _gate_before_handshakes(gate, listener), contextlib.redirect_stdout(io.StringIO()):
@@ -89,6 +87,9 @@ def _gate_before_handshakes(gate: Gate, listener: socket.socket) -> Iterator[Non
     import websockets.asyncio.server as library
 
     serve, guarded = library.serve, []
+    # a browser that leaves in the middle of a handshake is no event for the terminal; other servers keep their logger
+    logger = logging.getLogger("onefield.viewing.sockets")
+    logger.setLevel(logging.CRITICAL)
 
     def serve_behind_gate(
         handler: Any,
@@ -110,6 +111,7 @@ def _gate_before_handshakes(gate: Gate, listener: socket.socket) -> Iterator[Non
             process_request=_asking(gate, process_request),
             subprotocols=subprotocols,
             select_subprotocol=select_subprotocol,
+            logger=logger,
         )
 
     library.serve = serve_behind_gate

@@ -168,7 +168,29 @@ def test_a_broken_picture_never_ends_training(scene, folder, caplog):
         limit = time.monotonic() + PATIENCE
         while "no picture today" not in caplog.text and time.monotonic() < limit:
             page.after_step(progress(1), lambda: False)
-    assert caplog.text.count("training goes on") == 1
+    assert caplog.text.count("the run goes on") == 1
+
+
+def test_after_training_the_page_still_follows_a_view_that_moves(scene, folder):
+    painter = Grey()
+    with opened(scene, folder, painter, training=True) as (page, port), browser(port) as connection:
+        page.after_step(progress(1200), lambda: False)
+        look_from(connection, (0.0, 0.0, -3.0))
+        wait_for(page, lambda: [0.0, 0.0, -3.0] in painter.positions)
+        limit = time.monotonic() + PATIENCE
+        look_from(connection, (1.0, 0.0, -2.0))
+        while [1.0, 0.0, -2.0] not in painter.positions and time.monotonic() < limit:
+            page.after_training("scoring view 3 of 7")
+        assert [1.0, 0.0, -2.0] in painter.positions
+
+
+def test_a_broken_picture_never_ends_scoring(scene, folder, caplog):
+    with opened(scene, folder, Broken(), training=True) as (page, port), browser(port) as connection:
+        look_from(connection, (0.0, 0.0, -3.0))
+        limit = time.monotonic() + PATIENCE
+        while "no picture today" not in caplog.text and time.monotonic() < limit:
+            page.after_training("scoring view 1 of 2")
+    assert caplog.text.count("the run goes on") == 1
 
 
 def test_a_crop_of_the_run_is_taken_up_and_a_broken_one_named(scene, folder):

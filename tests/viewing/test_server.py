@@ -1,5 +1,6 @@
 """The gate in front of the real server, spoken to as a browser does."""
 
+import logging
 import socket
 import urllib.error
 import urllib.request
@@ -74,6 +75,19 @@ def test_an_address_of_another_machine_is_said_in_one_sentence(port):
     gate = Gate("203.0.113.7", port, TOKEN)
     with pytest.raises(ResourceError, match=r"203\.0\.113\.7"), serving(gate, ""):
         pass
+
+
+def test_a_browser_gone_in_the_middle_of_a_handshake_is_no_event_and_other_servers_keep_their_log(port, caplog, capfd):
+    others = logging.getLogger("websockets.server")
+    level, handshake = others.level, b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgr" % port
+    with serving(Gate(port=port), "test"), caplog.at_level(logging.INFO):
+        with socket.create_connection(("127.0.0.1", port)) as cut:
+            cut.sendall(handshake)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
+            assert page.status == 200
+        assert others.level == level
+    assert [record.getMessage() for record in caplog.records if "handshake" in record.getMessage()] == []
+    assert capfd.readouterr().err == ""
 
 
 def test_the_port_is_free_again_afterwards(port):
