@@ -1,5 +1,6 @@
 """The gate in front of the real server, spoken to as a browser does."""
 
+import contextlib
 import logging
 import socket
 import urllib.error
@@ -83,6 +84,9 @@ def test_a_browser_gone_in_the_middle_of_a_handshake_is_no_event_and_other_serve
     with serving(Gate(port=port), "test"), caplog.at_level(logging.INFO):
         with socket.create_connection(("127.0.0.1", port)) as cut:
             cut.sendall(handshake)
+            cut.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                assert cut.recv(1) == b""  # the server is done with it
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
             assert page.status == 200
         assert others.level == level
