@@ -15,6 +15,7 @@ import torch
 from onefield.cameras import Cameras
 from onefield.data.capture import Capture, View
 from onefield.data.dataset_paths import is_file
+from onefield.data.depth_files import missing_readers
 from onefield.data.image_store import DEFAULT_BYTE_BUDGET, DepthStore, ImageStore, MaskStore, Picture
 from onefield.data.images import ImageHeader, read_header
 from onefield.data.masks import MASK_USES, check_mask_size, mask_beside
@@ -308,9 +309,15 @@ def _depths(
     count = sum(path is not None for path in paths)
     if any(view.depth_path is not None for view in views) and count < len(views):
         warnings.append(f"{count} of {len(views)} views have a depth image.")
+    for suffix, cure in missing_readers([path for path in paths if path is not None]):
+        unread = [path for path in paths if path is not None and path.suffix.lower() == suffix]
+        warnings.append(f"{len(unread)} depth images ({suffix}) were left out, as nothing here reads them: {cure}")
+        paths = [None if path in unread else path for path in paths]
+        count -= len(unread)
     unit = capture.depth_unit if options.depth_unit is None else options.depth_unit
     along_rays = capture.depth_along_rays if options.depth_kind == "auto" else options.depth_kind == "ray"
-    return DepthStore(cameras, paths, unit * scale, along_rays) if count else None
+    lenses = [view.depth_lens for view in views]
+    return DepthStore(cameras, paths, unit * scale, along_rays, lenses) if count else None
 
 
 def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

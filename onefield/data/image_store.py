@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from onefield.cameras import Cameras
-from onefield.data.arrays import load_npy
-from onefield.data.images import decode, decode_mask, decode_raw_integers
+from onefield.data.depth_files import read_depth
+from onefield.data.images import decode, decode_mask
 from onefield.errors import DataError, UsageError
 
 DEFAULT_BYTE_BUDGET = 2 << 30
@@ -25,6 +25,10 @@ DEFAULT_BYTE_BUDGET = 2 << 30
 _MOST_THREADS = 8
 # Beyond 84 degrees off the axis, which only fisheyes see, depth along the axis says nothing about distance.
 _SMALLEST_COSINE = 0.1
+
+
+# Focal lengths and centre (fx, fy, cx, cy) in pixels.
+Lens = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -225,15 +229,25 @@ class DepthStore:
     """Measured distances along rays, in normalised units; depth along the optical axis is converted here.
 
     Args:
-        cameras: normalised views; a map of another size and the same shape is resampled to the nearest pixel.
-        paths: PNG or TIFF with one channel, or .npy with one number a pixel; None for a view without.
+        cameras: normalised views.
+        paths: files that `read_depth` reads; None for a view without.
         unit: normalised units for one unit of the files.
         along_rays: the files hold distances along rays rather than depth along the optical axis.
+        lenses: focal lengths and centre (fx, fy, cx, cy) in pixels of the map, where a map was taken through a lens of
+            its own; None for a map that shows what its picture shows, in another size perhaps.
     """
 
-    def __init__(self, cameras: Cameras, paths: Sequence[Path | None], unit: float, along_rays: bool = False) -> None:
+    def __init__(
+        self,
+        cameras: Cameras,
+        paths: Sequence[Path | None],
+        unit: float,
+        along_rays: bool = False,
+        lenses: Sequence[Lens | None] | None = None,
+    ) -> None:
         self._cameras = cameras
         self._paths = tuple(paths)
+        self._lenses = (None,) * len(self._paths) if lenses is None else tuple(lenses)
         self.unit = unit
         self.along_rays = along_rays
 
@@ -251,21 +265,11 @@ class DepthStore:
         path = self._paths[index]
         if path is None:
             return None
-        raw = load_npy(path) if path.suffix.lower() == ".npy" else decode_raw_integers(path)
-        raw = np.squeeze(raw)
-        if raw.ndim != 2 or raw.dtype.kind not in "iuf" or raw.size == 0:
-            raise DataError(f"{path} has shape {raw.shape} of {raw.dtype}; a depth image is height x width numbers.")
         width, height = int(self._cameras.width[index]), int(self._cameras.height[index])
-        # one pixel either way: sizes are rounded
-        across, down = width * raw.shape[0] / height, height * raw.shape[1] / width
-        if abs(across - raw.shape[1]) > across / width and abs(down - raw.shape[0]) > down / height:
-            raise DataError(
-                f"{path} is {raw.shape[1]} x {raw.shape[0]} pixels, but its picture is {width} x {height}, another "
-                "shape; save the depth map in the picture's shape."
-            )
-        rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.int64)
-        columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.int64)
-        values = raw[rows[:, None], columns[None, :]].astype(np.float64) * self.unit
+        raw = read_depth(path, (width, height))
+        lens = self._lenses[index]
+        seen = _enlarged(raw, width, height, path) if lens is None else self._looked_up(raw, lens, index)
+        values = seen * self.unit
         if not self.along_rays:
             cosines = self._cosines(index)
             values = np.where(cosines > _SMALLEST_COSINE, values / np.maximum(cosines, _SMALLEST_COSINE), np.nan)
@@ -290,11 +294,39 @@ class DepthStore:
         _in_threads(fill, len(indices))
         return torch.cat(parts) if parts else torch.empty(0)
 
+    def _looked_up(self, raw: Float[np.ndarray, "h w"], lens: Lens, index: int) -> Float[np.ndarray, "H W"]:
+        """The nearest number of a map along each pixel's ray; NaN where the map doesn't see that far out."""
+        directions = self._cameras.image_rays(index).directions.double()
+        local = (directions @ self._cameras.camera_to_world[index, :, :3]).numpy()
+        fx, fy, cx, cy = lens
+        ahead = local[:, 2] > _SMALLEST_COSINE
+        depth = np.where(ahead, local[:, 2], 1.0)
+        columns = np.floor(fx * local[:, 0] / depth + cx)
+        rows = np.floor(fy * local[:, 1] / depth + cy)
+        seen = ahead & (columns >= 0) & (columns < raw.shape[1]) & (rows >= 0) & (rows < raw.shape[0])
+        values = np.full(len(local), np.nan)
+        values[seen] = raw[rows[seen].astype(np.int64), columns[seen].astype(np.int64)]
+        return values.reshape(int(self._cameras.height[index]), int(self._cameras.width[index]))
+
     def _cosines(self, index: int) -> np.ndarray:
         """Of the angles between each pixel's ray and the optical axis, ``H W``."""
         directions = self._cameras.image_rays(index).directions.double()
         width, height = int(self._cameras.width[index]), int(self._cameras.height[index])
         return (directions @ self._cameras.forwards[index]).reshape(height, width).numpy()
+
+
+def _enlarged(raw: Float[np.ndarray, "h w"], width: int, height: int, path: Path) -> Float[np.ndarray, "H W"]:
+    """A map that shows what its picture shows in the picture's size, by its nearest pixels."""
+    # one pixel either way: sizes are rounded
+    across, down = width * raw.shape[0] / height, height * raw.shape[1] / width
+    if abs(across - raw.shape[1]) > across / width and abs(down - raw.shape[0]) > down / height:
+        raise DataError(
+            f"{path} is {raw.shape[1]} x {raw.shape[0]} pixels, but its picture is {width} x {height}, another "
+            "shape; save the depth map in the picture's shape."
+        )
+    rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.int64)
+    columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.int64)
+    return raw[rows[:, None], columns[None, :]].astype(np.float64)
 
 
 def _in_threads(work, count: int) -> None:

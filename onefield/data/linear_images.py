@@ -82,6 +82,23 @@ def read_linear(path: Path) -> Float[np.ndarray, "H W c"]:
     return picture[..., [0, 0, 0, 1]] if len(chosen) == 2 else picture
 
 
+def read_single_channel(path: Path) -> Float[np.ndarray, "h w"]:
+    """The numbers of a picture that has one channel, whatever it is called: depth, say.
+
+    Raises:
+        DataError: no such picture, truncated, or with several channels.
+        ResourceError: OpenImageIO is not installed.
+    """
+    with _opened(path) as file:
+        spec = file.spec()
+        if spec.nchannels != 1:
+            raise DataError(f"{path} has {spec.nchannels} channels; a depth image has one.")
+        stored = file.read_image("float")
+        if stored is None:
+            raise DataError(f"{path} is truncated or damaged ({_reason(file.geterror())}); replace or remove it.")
+    return stored.reshape(spec.height, spec.width)
+
+
 def eight_bits(linear: Float[np.ndarray, "H W c"]) -> UInt8[np.ndarray, "H W k"]:
     """Linear values as an ordinary picture, RGB or RGBA: sRGB-encoded, alpha straight.
 

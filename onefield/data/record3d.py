@@ -3,7 +3,8 @@
 ``poses`` holds for each frame a quaternion (x, y, z, w) and a position, camera-to-world with OpenGL axes (y up, looking
 along -z) in a world whose y axis points up, metres. ``perFrameIntrinsicCoeffs`` holds fx, fy, cx, cy of each frame, or
 is absent where ``K``, a 3x3 matrix column by column, holds for all; in pixels of an image of ``w`` x ``h`` from its top
-left corner. Image ``i`` belongs to pose ``i``. Depth comes as EXR or in Apple's LZFSE, neither of which is read.
+left corner. Image ``i`` belongs to pose ``i``. Depth maps hold metres along the optical axis in the pictures'
+proportions: ``depth/<i>.exr`` with one channel of floats, or ``rgbd/<i>.depth``, floats packed in Apple's LZFSE.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from onefield.data.capture import Capture, SceneFormat, View
 from onefield.data.dataset_paths import inside, is_file, is_folder
+from onefield.data.depth_files import LZFSE_SUFFIX
 from onefield.data.frames import opencv_pose
 from onefield.data.numbered_files import files_by_number
 from onefield.data.strict_json import JsonObject, read_json_object
@@ -59,14 +61,19 @@ def _read(path: Path) -> Capture:
         )
     intrinsics = _intrinsics(record, count)
     relative = (file.parent / folder).relative_to(path)
+    depths = _depth_files(file.parent, folder)
     views = []
     for number, (pose, (fx, fy, cx, cy)) in enumerate(zip(poses, intrinsics, strict=True)):
         image = images.get(number) or inside(path, f"{relative}/{number}.jpg", str(file))
         camera_to_world = _camera_to_world(pose, f"{file}: poses[{number}]")
-        views.append(View(image.name, image, camera_to_world, (fx, fy), (cx, cy), size))
-    with_depth = is_folder(file.parent / "depth") or any((file.parent / folder).glob("*.depth"))
-    warnings = ["Depth as Record3D stores it (EXR or LZFSE) is not read and was left out."] if with_depth else []
-    return Capture(views, "record3d", warnings=warnings)
+        depth = depths.get(number)
+        views.append(View(image.name, image, camera_to_world, (fx, fy), (cx, cy), size, depth_path=depth))
+    return Capture(views, "record3d")
+
+
+def _depth_files(root: Path, images: str) -> dict[int, Path]:
+    """By their numbers."""
+    return files_by_number(root, "depth", (".exr",)) or files_by_number(root, images, (LZFSE_SUFFIX,))
 
 
 def _intrinsics(record: JsonObject, count: int) -> np.ndarray:

@@ -24,13 +24,36 @@ def test_frames_without_tracking_are_skipped_and_counted(synthetic, tmp_path):
     assert scene.warnings == ("1 of 5 frames have no pose (tracking was lost) and were skipped.",)
 
 
-def test_depth_of_another_shape_is_left_out(synthetic, tmp_path):
+def test_depth_is_looked_up_through_a_lens_of_its_own(synthetic, tmp_path):
+    """Maps of 11 x 5 pixels, each with a number of its own, that see less to the left and more to the right."""
+    truth = synthetic.write("scannet", tmp_path, focal=(9.0, 10.0), center=(4.2, 2.9))
+    fx, fy, cx, cy = 11.0, 9.5, 4.0, 2.3
+    numbers = 1000 + np.arange(55, dtype=np.uint16).reshape(5, 11)
+    matrix = f"{fx} 0 {cx - 0.5} 0\n0 {fy} {cy - 0.5} 0\n0 0 1 0\n0 0 0 1\n"
+    (tmp_path / "intrinsic" / "intrinsic_depth.txt").write_text(matrix)
+    for index in range(5):
+        Image.fromarray(numbers).save(tmp_path / "depth" / f"{index}.png")
+    scene = load_scene(tmp_path)
+    assert scene.warnings == ()
+    x, y = np.meshgrid((np.arange(8) + 0.5 - 4.2) / 9.0, (np.arange(6) + 0.5 - 2.9) / 10.0)
+    column, row = np.floor(fx * x + cx).astype(int), np.floor(fy * y + cy).astype(int)
+    inside = (column >= 0) & (column < 11) & (row >= 0) & (row < 5)
+    expected = np.where(inside, numbers[row.clip(0, 4), column.clip(0, 10)], np.nan)
+    expected = expected * 1e-3 * scene.transform.scale * np.sqrt(1 + x**2 + y**2)
+    assert 0 < inside.sum() < inside.size
+    for view in range(len(truth.poses)):
+        np.testing.assert_allclose(scene.depths.distances(view).numpy(), expected, rtol=1e-5)
+
+
+def test_depth_of_another_shape_without_its_lens_is_left_out(synthetic, tmp_path):
     synthetic.write("scannet", tmp_path)
+    (tmp_path / "intrinsic" / "intrinsic_depth.txt").unlink()
     for index in range(5):
         Image.fromarray(np.full((6, 12), 2500, dtype=np.uint16)).save(tmp_path / "depth" / f"{index}.png")
     scene = load_scene(tmp_path)
     assert scene.depths is None
     assert "another shape" in scene.warnings[0]
+    assert "intrinsic_depth.txt" in scene.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +69,7 @@ def test_depth_of_another_shape_is_left_out(synthetic, tmp_path):
         ("intrinsic/intrinsic_color.txt", None, "intrinsic_color.txt can't be read"),
         ("intrinsic/intrinsic_color.txt", "nan 0 4 0\n0 9 3 0\n0 0 1 0\n0 0 0 1\n", "NaN or infinity"),
         ("intrinsic/intrinsic_color.txt", "9 0 8 0\n0 9 6 0\n0 0 1 0\n0 0 0 1\n", "principal point at 8.5, 6.5"),
+        ("intrinsic/intrinsic_depth.txt", "9 0 8 0\n0 9 6 0\n0 0 1 0\n0 0 0 1\n", "depth.txt puts the principal"),
         ("color/2.png", "", "2.png is empty"),
     ],
 )
