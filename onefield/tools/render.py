@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,7 @@ from onefield.data.paths import orbit_path, path_from_json, spiral_path, suggest
 from onefield.data.video import write_video
 from onefield.errors import UsageError, nearest_name
 from onefield.files import make_folder
+from onefield.reports.figures import duration
 from onefield.tools.output import say, show
 
 PATHS = ("orbit", "spiral", "views")
@@ -40,7 +43,7 @@ def run_command(
         path: orbit, spiral, views (through the training views) or a JSON file; auto takes what suits the scene.
         frames: number of pictures; a JSON file brings its own.
         fps: frames a second of the video.
-        width: of the pictures in pixels; that of the photos, 640 at most, by default.
+        width: of the pictures in pixels; that of the photos, but no more than 640 x 360 pixels, by default.
         output: folder to write to; RUN/render by default.
         json: print the result as JSON.
     """
@@ -59,13 +62,15 @@ def run_command(
 
 def rendered_frames(opened: Run, cameras: Cameras, folder: Path) -> Iterator[Float[Tensor, "H W 3"]]:
     """The pictures along a path, one at a time, each written to the folder as ``0000.png``, ``0001.png``, ..."""
+    began = time.monotonic()
     for index in range(len(cameras)):
         image = opened.method.renderer.render_image(
             opened.method.field, cameras, index, limits=lambda rays: opened.scene.limited(rays, cameras)
         )
         rendered = image.color.clamp(0, 1)
         write_image(folder / f"{index:04d}.png", rendered)
-        say(f"frame {index + 1} of {len(cameras)}")
+        left = (time.monotonic() - began) / (index + 1) * (len(cameras) - index - 1)
+        say(f"frame {index + 1} of {len(cameras)}  {duration(left)} left")
         yield rendered
 
 
@@ -89,14 +94,14 @@ def camera_path(opened: Run, path: str, frames: int) -> Cameras:
     raise UsageError(f"Unknown path '{path}': {nearest_name(path, ('auto', *PATHS))}, or a JSON file.")
 
 
-# Wide enough to judge by, and rendered within minutes.
-DEFAULT_MOST_WIDTH = 640
+# Enough to judge by, and rendered within minutes, whichever way the photos stand.
+DEFAULT_MOST_PIXELS = 640 * 360
 
 
 def sized(cameras: Cameras, width: int | None) -> Cameras:
     """The same cameras with pictures of a width in pixels (even, as video codecs want it)."""
-    current = int(cameras.width[0])
-    wanted = min(current, DEFAULT_MOST_WIDTH) if width is None else width
+    current, pixels = int(cameras.width[0]), int(cameras.width[0] * cameras.height[0])
+    wanted = round(current * min(1.0, math.sqrt(DEFAULT_MOST_PIXELS / pixels))) if width is None else width
     if wanted < 2:
         raise UsageError(f"--width must be at least 2 pixels, got {wanted}.")
     factor = wanted / current

@@ -202,7 +202,8 @@ class _Loop:
                 samples_per_ray=result.samples / max(result.rays, 1),
                 rays_per_second=rays / since if since > 0 else 0.0,
                 elapsed=state.elapsed,
-                remaining=state.elapsed * (1 - share) / share if share > 0 else math.inf,
+                # nothing is known after the first step, which is where the clock starts
+                remaining=state.elapsed * (1 - share) / share if share * state.elapsed > 0 else math.inf,
             )
         )
 
