@@ -63,7 +63,8 @@ class Black(Background):
 class Random(Background):
     """Another colour for every ray in training, so that no background can be learned; white in evaluation.
 
-    It needs pictures with alpha, composited over the same colours.
+    Photos without alpha show no background at all, and then everything in them becomes opaque; pictures with alpha are
+    composited over the same colours.
     """
 
     name = "white (random in training)"

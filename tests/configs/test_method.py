@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from onefield.configs.method import nearest_content, wanted_losses
+from onefield.configs.method import BACKGROUNDS, nearest_content, wanted_losses
 from onefield.configs.objective import TERMS
 from onefield.configs.presets import PRESETS, preset
 from onefield.configs.reading import changed
@@ -96,6 +96,20 @@ def test_poses_and_colours_learn_with_every_preset(scene: Scene, name: str) -> N
     assert (method.poses.twists[scene.test_indices] == 0).all()
     assert method.appearance.values.abs().max() > 0
     assert "appearance_prior" in results[0].terms
+
+
+@pytest.mark.parametrize(
+    ("name", "bounded", "stated", "expected"),
+    [
+        ("ngp", False, None, "random"),
+        ("sdf", False, None, "black"),
+        ("ngp", True, None, "black"),
+        ("ngp", False, "white", "white"),
+    ],
+)
+def test_open_scenes_have_nothing_behind_them(scene: Scene, name: str, bounded: bool, stated, expected: str) -> None:
+    photos = dataclasses.replace(scene, bounded=bounded, alpha=False, background=stated)
+    assert isinstance(preset(name).build(photos).renderer.background, BACKGROUNDS[expected])
 
 
 def test_without_corrections_nothing_is_added(scene: Scene) -> None:
