@@ -15,7 +15,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from onefield.kernels.cpu.table_rows import FAST, dot, gather, scatter, threads_for
+from onefield.kernels.cpu.table_rows import FAST, dot, gather, move, scatter, threads_for
 from onefield.kernels.hash_grid import PRIMES, HashGridLayout
 
 # Points whose rows and weights stay in the first-level cache between the phases (measured: 256 beats 64 and 512).
@@ -23,6 +23,12 @@ BLOCK = 256
 # Points that go through a level before the next one's turn: so many that most of a level's table is read several times
 # while it stays in the last-level cache (measured in one thread: 2^16 takes 10 to 33 % less time than 2^12 or 2^14).
 CHUNK = 2**16
+# Points whose features are put together at a time: they stay in the second-level cache.
+TILE = 64
+# Rows in a cache line of 64 bytes hold so many float32 together.
+LINE = 16
+# A level is read in advance, line after line as the memory likes it, if its lines will be asked for at least so often.
+WORTH_READING = 1
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 
@@ -150,49 +156,90 @@ def _add_curvature(primes, fraction, slopes, directions, first, strengths, count
                 gradient[axis, start + p] += total * slopes[axis, p] * slopes[other, p] * directions[first + p, other]
 
 
+@njit(cache=True, error_model="numpy")
+def _find_rows(primes, vertex, count, levels, level, rows):
+    cells, offsets, sizes, hashed = levels
+    if hashed[level]:
+        _hashed_rows(primes, vertex, count, sizes[level], offsets[level], rows)
+    else:
+        _dense_rows(primes, vertex, count, cells[level], offsets[level], rows)
+
+
+@njit(cache=True, error_model="numpy")
+def _read_ahead(table, levels, level, reads):
+    """Brings a level into the cache in the order of memory, before ``reads`` rows are read in a random one.
+
+    Returns a number that only says that something was read: prefetch instructions are dropped where they come fast.
+    """
+    _, offsets, sizes, _ = levels
+    touched = _ZERO
+    if reads * LINE >= WORTH_READING * sizes[level] * table.shape[1]:
+        for row in range(offsets[level], offsets[level] + sizes[level], max(1, LINE // table.shape[1])):
+            touched += table[row, 0]
+    return touched
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
-def _features(chunk_size, primes, points, directions, table, cells, offsets, sizes, hashed, out):
+def _features(chunk_size, primes, points, directions, table, levels, scratch, out):
+    """Slot s of the thread pool takes its turn of chunks; their features wait in ``scratch[s]``, level by level."""
     dimension = len(primes)
     corners = 1 << dimension
     width = table.shape[1]
-    for chunk in prange((points.shape[0] + chunk_size - 1) // chunk_size):
-        begin = chunk * chunk_size
-        length = min(chunk_size, points.shape[0] - begin)
+    cells = levels[0]
+    slots = scratch.shape[0]
+    for slot in prange(slots):
         unit = np.empty((dimension, chunk_size), np.float32)
         vertex = np.empty((dimension, BLOCK), np.uint32)
         fraction = np.empty((dimension, BLOCK), np.float32)
         slopes = np.empty((dimension, BLOCK), np.float32)
         rows = np.empty((corners, BLOCK), np.uint32)
         weights = np.empty((corners, BLOCK), np.float32)
-        _transpose_clamped(points, begin, length, unit)
-        for level in range(cells.shape[0]):
-            for start in range(0, length, BLOCK):
-                count = min(BLOCK, length - start)
-                first = begin + start
-                _place(primes, unit, start, count, cells[level], vertex, fraction)
-                if hashed[level]:
-                    _hashed_rows(primes, vertex, count, sizes[level], offsets[level], rows)
-                else:
-                    _dense_rows(primes, vertex, count, cells[level], offsets[level], rows)
-                if directions is None:
-                    _weigh(primes, fraction, count, weights)
-                else:
-                    _find_slopes(primes, points, first, count, cells[level], slopes)
-                    _weigh_along(primes, fraction, slopes, directions, first, count, weights)
-                gather(corners, table, width, rows, weights, count, out, first, level * width)
+        parts = scratch[slot]
+        for begin in range(slot * chunk_size, points.shape[0], slots * chunk_size):
+            length = min(chunk_size, points.shape[0] - begin)
+            _transpose_clamped(points, begin, length, unit)
+            for level in range(cells.shape[0]):
+                # the features of the first point come to lie here
+                parts[level * chunk_size, 0] = _read_ahead(table, levels, level, length * corners)
+                for start in range(0, length, BLOCK):
+                    count = min(BLOCK, length - start)
+                    first = begin + start
+                    _place(primes, unit, start, count, cells[level], vertex, fraction)
+                    _find_rows(primes, vertex, count, levels, level, rows)
+                    if directions is None:
+                        _weigh(primes, fraction, count, weights)
+                    else:
+                        _find_slopes(primes, points, first, count, cells[level], slopes)
+                        _weigh_along(primes, fraction, slopes, directions, first, count, weights)
+                    gather(corners, table, width, rows, weights, count, parts, level * chunk_size + start, 0)
+            for start in range(0, length, TILE):
+                count = min(TILE, length - start)
+                for level in range(cells.shape[0]):
+                    move(width, parts, level * chunk_size + start, 0, out, begin + start, level * width, count)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _table_gradient(
-    primes, points, directions, cotangents, cells, offsets, sizes, hashed, queue, limits, slices, gradients
-):
+def _split(points, cotangents, width, unit, parts):
+    """Coordinates by axis, clamped, and ``n (levels features)`` by level: in the order in which a level reads them."""
+    total = points.shape[0]
+    for tile in prange((total + TILE - 1) // TILE):
+        first = tile * TILE
+        count = min(TILE, total - first)
+        _transpose_clamped(points[first:], 0, count, unit[:, first:])
+        for level in range(cotangents.shape[1] // width):
+            move(width, cotangents, first, level * width, parts, level * total + first, 0, count)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _table_gradient(primes, points, unit, directions, cotangents, levels, queue, limits, slices, gradients):
     """Slot s of the thread pool takes the tasks ``queue[limits[s] : limits[s + 1]]``; task = level * slices + slice."""
     dimension = len(primes)
     corners = 1 << dimension
     width = gradients.shape[2]
-    span = (points.shape[0] + slices - 1) // slices
+    cells, offsets, sizes, _ = levels
+    total = points.shape[0]
+    span = (total + slices - 1) // slices
     for slot in prange(limits.shape[0] - 1):
-        unit = np.empty((dimension, BLOCK), np.float32)
         vertex = np.empty((dimension, BLOCK), np.uint32)
         fraction = np.empty((dimension, BLOCK), np.float32)
         slopes = np.empty((dimension, BLOCK), np.float32)
@@ -202,28 +249,27 @@ def _table_gradient(
             level = task // slices
             part = task % slices
             gradient = gradients[part]
-            end = min((part + 1) * span, points.shape[0])
+            # by who adds to it right after: what was written last is in the cache
+            gradient[offsets[level] : offsets[level] + sizes[level]] = _ZERO
+            end = min((part + 1) * span, total)
             for first in range(part * span, end, BLOCK):
                 count = min(BLOCK, end - first)
-                _transpose_clamped(points, first, count, unit)
-                _place(primes, unit, 0, count, cells[level], vertex, fraction)
-                if hashed[level]:
-                    _hashed_rows(primes, vertex, count, sizes[level], offsets[level], rows)
-                else:
-                    _dense_rows(primes, vertex, count, cells[level], offsets[level], rows)
+                _place(primes, unit, first, count, cells[level], vertex, fraction)
+                _find_rows(primes, vertex, count, levels, level, rows)
                 if directions is None:
                     _weigh(primes, fraction, count, weights)
                 else:
                     _find_slopes(primes, points, first, count, cells[level], slopes)
                     _weigh_along(primes, fraction, slopes, directions, first, count, weights)
-                scatter(corners, gradient, width, rows, weights, count, cotangents, first, level * width)
+                scatter(corners, gradient, width, rows, weights, count, cotangents, level * total + first, 0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _point_gradient(chunk_size, primes, points, directions, table, cotangents, cells, offsets, sizes, hashed, out):
+def _point_gradient(chunk_size, primes, points, directions, table, cotangents, levels, out):
     dimension = len(primes)
     corners = 1 << dimension
     width = table.shape[1]
+    cells = levels[0]
     for chunk in prange((points.shape[0] + chunk_size - 1) // chunk_size):
         begin = chunk * chunk_size
         length = min(chunk_size, points.shape[0] - begin)
@@ -236,15 +282,14 @@ def _point_gradient(chunk_size, primes, points, directions, table, cotangents, c
         strengths = np.empty((corners, BLOCK), np.float32)
         _transpose_clamped(points, begin, length, unit)
         for level in range(cells.shape[0]):
+            # zero again before it is used
+            strengths[0, 0] = _read_ahead(table, levels, level, length * corners)
             for start in range(0, length, BLOCK):
                 count = min(BLOCK, length - start)
                 first = begin + start
                 _place(primes, unit, start, count, cells[level], vertex, fraction)
                 _find_slopes(primes, points, first, count, cells[level], slopes)
-                if hashed[level]:
-                    _hashed_rows(primes, vertex, count, sizes[level], offsets[level], rows)
-                else:
-                    _dense_rows(primes, vertex, count, cells[level], offsets[level], rows)
+                _find_rows(primes, vertex, count, levels, level, rows)
                 dot(corners, table, width, rows, count, cotangents, first, level * width, strengths)
                 if directions is None:
                     _add_gradient(primes, fraction, slopes, strengths, count, gradient, start)
@@ -292,13 +337,15 @@ def features(
 ) -> Tensor:
     """Kernel of `onefield.kernels.hash_grid.hash_grid`: parallel over points."""
     layout = HashGridLayout.plan(points.shape[1], tuple(resolutions), log2_table_size)
-    out = torch.empty(points.shape[0], layout.levels * table.shape[1])
+    width = table.shape[1]
+    out = np.empty((points.shape[0], layout.levels * width), np.float32)
     with threads_for(points.shape[0]) as threads:
+        chunk = _chunk_size(points, threads)
+        scratch = np.empty((threads, layout.levels * chunk, width), np.float32)
         _features(
-            _chunk_size(points, threads), _primes(layout), _array(points), _array(directions), _array(table),
-            *_levels(layout), out.numpy(),
-        )  # fmt: skip
-    return out
+            chunk, _primes(layout), _array(points), _array(directions), _array(table), _levels(layout), scratch, out
+        )
+    return torch.from_numpy(out)
 
 
 def table_gradient(
@@ -318,11 +365,14 @@ def sliced_table_gradient(
     points: Tensor, directions: Tensor | None, cotangents: Tensor, layout: HashGridLayout, slots: int, slices: int
 ) -> Tensor:
     """The table's gradient by ``slots`` workers, from ``slices`` parts of the points that are added at the end."""
-    # NumPy's zeros come from the system untouched: no pass over the table, no second parallel region.
-    gradients = np.zeros((slices, layout.entries, cotangents.shape[1] // layout.levels), np.float32)
+    width = cotangents.shape[1] // layout.levels
+    gradients = np.empty((slices, layout.entries, width), np.float32)
+    unit = np.empty((layout.dimension, points.shape[0]), np.float32)
+    parts = np.empty((layout.levels * points.shape[0], width), np.float32)
+    _split(_array(points), _array(cotangents), width, unit, parts)
     queue, limits = _schedule(layout, slots, slices)
     _table_gradient(
-        _primes(layout), _array(points), _array(directions), _array(cotangents), *_levels(layout),
+        _primes(layout), _array(points), unit, _array(directions), parts, _levels(layout),
         queue, limits, slices, gradients,
     )  # fmt: skip
     return torch.from_numpy(gradients[0] if slices == 1 else gradients.sum(0))
@@ -342,6 +392,6 @@ def point_gradient(
     with threads_for(points.shape[0]) as threads:
         _point_gradient(
             _chunk_size(points, threads), _primes(layout), _array(points), _array(directions), _array(table),
-            _array(cotangents), *_levels(layout), out.numpy(),
+            _array(cotangents), _levels(layout), out.numpy(),
         )  # fmt: skip
     return out

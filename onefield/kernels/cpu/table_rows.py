@@ -1,7 +1,7 @@
 """Rows of a feature table, for blocks of points that each touch several of them.
 
 ``rows`` and ``weights`` are ``corners block`` arrays, a point's features lie in ``width`` columns from ``column`` on,
-and the block begins at point ``first``. Features are taken four, two or one at a time, so that one load takes them all.
+and the block begins at point ``first``. Features are taken four, two or one at a time, as one vector.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 from numba import njit
+
+from onefield.kernels.cpu.lanes import add_scaled, load, store, zeros
 
 # Sums may be reordered and fused within a kernel; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz"}
@@ -39,36 +41,24 @@ def gather(corners, table, width, rows, weights, count, out, first, column):
     lane = 0
     while width - lane >= 4:
         for p in range(count):
-            a = b = c = d = _ZERO
+            total = zeros(4)
             for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                a += weight * table[row, lane]
-                b += weight * table[row, lane + 1]
-                c += weight * table[row, lane + 2]
-                d += weight * table[row, lane + 3]
-            out[first + p, column + lane] = a
-            out[first + p, column + lane + 1] = b
-            out[first + p, column + lane + 2] = c
-            out[first + p, column + lane + 3] = d
+                total = add_scaled(total, weights[corner, p], load(table, rows[corner, p], lane, 4))
+            store(out, first + p, column + lane, total)
         lane += 4
     while width - lane >= 2:
         for p in range(count):
-            a = b = _ZERO
+            total = zeros(2)
             for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                a += weight * table[row, lane]
-                b += weight * table[row, lane + 1]
-            out[first + p, column + lane] = a
-            out[first + p, column + lane + 1] = b
+                total = add_scaled(total, weights[corner, p], load(table, rows[corner, p], lane, 2))
+            store(out, first + p, column + lane, total)
         lane += 2
     if width > lane:
         for p in range(count):
-            a = _ZERO
+            total = zeros(1)
             for corner in range(corners):
-                a += weights[corner, p] * table[np.int64(rows[corner, p]), lane]
-            out[first + p, column + lane] = a
+                total = add_scaled(total, weights[corner, p], load(table, rows[corner, p], lane, 1))
+            store(out, first + p, column + lane, total)
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
@@ -77,33 +67,41 @@ def scatter(corners, gradient, width, rows, weights, count, cotangents, first, c
     lane = 0
     while width - lane >= 4:
         for p in range(count):
-            a = cotangents[first + p, column + lane]
-            b = cotangents[first + p, column + lane + 1]
-            c = cotangents[first + p, column + lane + 2]
-            d = cotangents[first + p, column + lane + 3]
+            pushed = load(cotangents, first + p, column + lane, 4)
             for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                gradient[row, lane] += weight * a
-                gradient[row, lane + 1] += weight * b
-                gradient[row, lane + 2] += weight * c
-                gradient[row, lane + 3] += weight * d
+                row = rows[corner, p]
+                store(gradient, row, lane, add_scaled(load(gradient, row, lane, 4), weights[corner, p], pushed))
         lane += 4
     while width - lane >= 2:
         for p in range(count):
-            a = cotangents[first + p, column + lane]
-            b = cotangents[first + p, column + lane + 1]
+            pushed = load(cotangents, first + p, column + lane, 2)
             for corner in range(corners):
-                weight = weights[corner, p]
-                row = np.int64(rows[corner, p])
-                gradient[row, lane] += weight * a
-                gradient[row, lane + 1] += weight * b
+                row = rows[corner, p]
+                store(gradient, row, lane, add_scaled(load(gradient, row, lane, 2), weights[corner, p], pushed))
         lane += 2
     if width > lane:
         for p in range(count):
-            a = cotangents[first + p, column + lane]
+            pushed = load(cotangents, first + p, column + lane, 1)
             for corner in range(corners):
-                gradient[np.int64(rows[corner, p]), lane] += weights[corner, p] * a
+                row = rows[corner, p]
+                store(gradient, row, lane, add_scaled(load(gradient, row, lane, 1), weights[corner, p], pushed))
+
+
+@njit(cache=True, error_model="numpy")
+def move(width, source, source_rows, source_column, target, target_rows, target_column, count):
+    """Copies ``width`` columns of ``count`` rows; ``source_rows`` and ``target_rows`` are the first ones."""
+    lane = 0
+    while width - lane >= 4:
+        for p in range(count):
+            store(target, target_rows + p, target_column + lane, load(source, source_rows + p, source_column + lane, 4))
+        lane += 4
+    while width - lane >= 2:
+        for p in range(count):
+            store(target, target_rows + p, target_column + lane, load(source, source_rows + p, source_column + lane, 2))
+        lane += 2
+    if width > lane:
+        for p in range(count):
+            target[target_rows + p, target_column + lane] = source[source_rows + p, source_column + lane]
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
