@@ -52,8 +52,10 @@ def flattened(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     old, new = flattened(before), flattened(after)
-    for key, value in new.items():
-        if key not in old or old[key] != value:
+    # another kind starts from its own defaults, so all of its values are said, behind it
+    switched = tuple(key.removesuffix("kind") for key in new if key.endswith(".kind") and old.get(key) != new[key])
+    for key, value in sorted(new.items(), key=lambda item: not item[0].endswith(".kind")):
+        if key not in old or old[key] != value or key.startswith(switched):
             yield key, value
     # a loss that the preset has and this run leaves out; its weight is all that can be said on a command line
     yield from ((key, 0.0) for key in old if key.startswith(_LOSSES) and key not in new)

@@ -9,7 +9,7 @@ import torch
 
 from onefield.configs.fields import DistanceField, FieldConfig, HashField
 from onefield.configs.objective import build_objective
-from onefield.configs.samplers import Occupancy, Outlook, SamplerConfig
+from onefield.configs.samplers import Occupancy, Outlook, Proposal, SamplerConfig
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
@@ -30,6 +30,8 @@ BACKGROUNDS: dict[str, type[Background]] = {"white": White, "black": Black, "ran
 # figure ended 2 dB lower. Without points, nobody photographs from closer than a tenth of the usual distance.
 POINT_QUANTILE, POINT_MARGIN = 0.005, 0.8
 DISTANCE_SHARE = 0.1
+# Proposals learn from nothing else, and nothing else learns from it (mip-NeRF 360, eq. 13).
+INTERLEVEL_WEIGHT = 1.0
 # Enough points for a quantile.
 FEWEST_POINTS = 100
 
@@ -67,8 +69,8 @@ def outlook(scene: Scene) -> Outlook:
     )
 
 
-def wanted_losses(weights: dict[str, float], scene: Scene) -> dict[str, float]:
-    """The weights of a configuration, and those that the scene's masks and points ask for.
+def wanted_losses(weights: dict[str, float], scene: Scene, sampler: SamplerConfig) -> dict[str, float]:
+    """The weights of a configuration, and those that the scene's masks and points and the sampler ask for.
 
     Raises:
         UsageError: depth is weighed in, but the scene has none.
@@ -84,6 +86,8 @@ def wanted_losses(weights: dict[str, float], scene: Scene) -> dict[str, float]:
         asked["carve"] = CARVE_WEIGHT
     if scene.sightings is not None and not scene.bounded:
         asked["line_of_sight"] = SIGHT_WEIGHT
+    if isinstance(sampler, Proposal):
+        asked["interlevel"] = INTERLEVEL_WEIGHT
     return asked | weights
 
 
@@ -128,7 +132,7 @@ class MethodConfig:
         renderer.check(built)
         if isinstance(self.sampler, Occupancy):
             sampler.mark_invisible(scene.cameras[scene.train_indices])
-        objective = build_objective(wanted_losses(self.losses, scene), built)
+        objective = build_objective(wanted_losses(self.losses, scene, self.sampler), built)
         return Method(
             name=self.method,
             field=built,

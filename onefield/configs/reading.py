@@ -41,7 +41,9 @@ def from_plain(kind: Any, plain: Any, path: str = "") -> Any:
 
 
 def changed(config: Any, assignments: list[str]) -> Any:
-    """A configuration with values replaced by ``dotted.key=value`` texts, as typed on the command line.
+    """A configuration with values replaced by ``dotted.key=value`` texts, as typed on the command line, in their order.
+
+    A new ``kind``, such as ``sampler.kind=proposal``, brings the defaults of that kind.
 
     Raises:
         UsageError: no ``=``, an unknown key or a value of the wrong type.
@@ -62,9 +64,16 @@ def changed(config: Any, assignments: list[str]) -> Any:
         if not isinstance(place, dict) or (last not in place and place is not plain.get("losses")):
             raise UsageError(f"Unknown key '{key}': {nearest_name(key, dotted_keys(to_plain(config)))}.")
         try:
-            place[last] = yaml.safe_load(value)
+            read = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"The value of '{key}' can't be read: {value!r}.") from error
+        if last == "kind" and read != place[last]:
+            # another kind has other keys: it starts from its own defaults
+            place.clear()
+            place[last] = read
+            plain = to_plain(from_plain(type(config), plain))
+        else:
+            place[last] = read
     return from_plain(type(config), plain)
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from onefield.configs.memory import require_opening_memory, require_training_memory
 from onefield.configs.method import MethodConfig
-from onefield.configs.presets import preset
+from onefield.configs.presets import AUTO, preset, suited
 from onefield.configs.reading import changed, from_plain, to_plain
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
@@ -80,7 +80,7 @@ class Run:
 
 def configure(
     scene: str | Path,
-    method: str = "ngp",
+    method: str = AUTO,
     *,
     steps: int | None = None,
     seconds: float | None = None,
@@ -92,14 +92,15 @@ def configure(
 
     Args:
         scene: folder or file of a dataset.
-        method: name of a preset.
+        method: name of a preset; ``"auto"`` looks at the scene.
         steps, seconds: budget; None keeps the preset's.
         changes: further ``dotted.key=value`` texts.
 
     Raises:
         UsageError: an unknown preset, key or value.
+        DataError: the preset follows the scene, which can't be read.
     """
-    config = preset(method)
+    config = suited(load_scene(Path(scene))) if method == AUTO else preset(method)
     if changes:
         config = changed(config, changes)
     wanted = {"steps": steps, "seconds": seconds, "seed": seed}
@@ -219,7 +220,7 @@ def score(
 
 def train(
     scene: str | Path,
-    method: str = "ngp",
+    method: str = AUTO,
     *,
     steps: int | None = None,
     seconds: float | None = None,
@@ -231,7 +232,7 @@ def train(
 
     Args:
         scene: folder or file of a dataset.
-        method: preset, such as ``"ngp"``.
+        method: preset, such as ``"ngp"``; ``"auto"`` takes what suits the scene.
         steps, seconds: budget; None keeps the preset's.
         output: the run's folder; None makes ``runs/<scene>/<method>-<time>``.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from onefield.configs.presets import AUTO
 from onefield.configs.runs import Run, RunConfig, configure, open_run, run, score, start_run
 from onefield.data.structure_from_motion.processing import is_processed
 from onefield.errors import DivergedError, InterruptedRun, UsageError
@@ -32,7 +33,7 @@ MESH = "mesh.glb"
 def run_command(
     scene: Annotated[Path, tyro.conf.Positional],
     /,
-    method: str = "ngp",
+    method: str = AUTO,
     steps: int | None = None,
     time: str | None = None,
     output: Path | None = None,
@@ -49,7 +50,8 @@ def run_command(
     Args:
         scene: folder of the dataset (its format is found out), or of plain photos, or a video, which are processed
             first; with --resume the folder of a run, or one above it.
-        method: preset: ngp (hash grid), dense (grid), nerf (network), sdf (surface).
+        method: preset: ngp (hash grid and occupancy grid), nerfacto (hash grid and proposals), dense (grid), nerf
+            (network), sdf (surface); auto takes ngp for objects before nothing and nerfacto for open scenes.
         steps: training steps.
         time: training time instead, such as 90s, 10m or 1.5h.
         output: the run's folder; runs/SCENE/METHOD-TIME by default.

@@ -46,6 +46,7 @@ def test_a_preset_needs_no_settings(method, tmp_path, monkeypatch):
         {"steps": 10, "seconds": 5.0},
         {"changes": ["training.warmup=2e-05", "field.levels=4", "background=white", "prefilter=false"]},
         {"changes": ["losses.distortion=0.01", "losses.huber=0.5"]},
+        {"changes": ["sampler.kind=proposal", "sampler.final=48", "field.kind=distance", "field.beta=0.2"]},
     ],
 )
 def test_what_was_changed_is_said(changes, tmp_path, monkeypatch):
@@ -69,4 +70,4 @@ def test_values_are_written_as_yaml_reads_them(value, text):
 
 def test_paths_stay_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Path(train_command(configure("scene"))[2]) == tmp_path / "scene"
+    assert Path(train_command(configure("scene", "ngp"))[2]) == tmp_path / "scene"

@@ -11,6 +11,7 @@ from onefield.configs.method import BACKGROUNDS, nearest_content, wanted_losses
 from onefield.configs.objective import TERMS
 from onefield.configs.presets import PRESETS, preset
 from onefield.configs.reading import changed
+from onefield.configs.samplers import Occupancy, Proposal
 from onefield.data.batches import RayBatches
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
@@ -123,9 +124,10 @@ def test_depth_needs_maps_and_carving_brings_its_loss(scene: Scene) -> None:
         changed(preset("ngp"), ["losses.depth=0.1"]).build(scene)
     sightings = Sightings(torch.zeros(1, dtype=torch.int64), *torch.zeros(2, 1, dtype=torch.int64), torch.ones(1))
     seen = dataclasses.replace(scene, sightings=sightings, bounded=False)
-    assert wanted_losses({"huber": 1.0}, seen)["line_of_sight"] > 0
-    assert wanted_losses({"line_of_sight": 0.0}, seen)["line_of_sight"] == 0
-    assert "line_of_sight" not in wanted_losses({}, dataclasses.replace(seen, bounded=True))
+    assert wanted_losses({"huber": 1.0}, seen, Occupancy())["line_of_sight"] > 0
+    assert wanted_losses({"line_of_sight": 0.0}, seen, Occupancy())["line_of_sight"] == 0
+    assert "line_of_sight" not in wanted_losses({}, dataclasses.replace(seen, bounded=True), Occupancy())
+    assert wanted_losses({}, scene, Proposal()) == {"interlevel": 1.0}
     carved = dataclasses.replace(scene, mask_meaning="carve", masked_views=1)
     assert "carve" in [term.name for term in preset("ngp").build(carved).objective]
     without = changed(preset("ngp"), ["losses.carve=0"]).build(carved)

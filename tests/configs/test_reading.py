@@ -9,6 +9,7 @@ import yaml
 
 from onefield.configs.presets import PRESETS, preset
 from onefield.configs.reading import changed, from_plain, to_plain
+from onefield.configs.samplers import Proposal
 from onefield.errors import UsageError
 
 
@@ -26,6 +27,14 @@ def test_assignments_change_only_what_they_name() -> None:
     assert config.losses == {"huber": 1.0, "distortion": 0.01}
     field = dataclasses.replace(config.field, levels=preset("ngp").field.levels)
     assert field == preset("ngp").field
+
+
+def test_another_kind_brings_its_own_defaults() -> None:
+    config = changed(preset("ngp"), ["sampler.kind=proposal", "sampler.final=32", "losses.interlevel=1"])
+    assert config.sampler == Proposal(final=32)
+    assert config.field == preset("ngp").field
+    kept = changed(preset("ngp"), ["sampler.resolution=128", "sampler.kind=occupancy"])
+    assert kept.sampler.resolution == 128
 
 
 @pytest.mark.parametrize(

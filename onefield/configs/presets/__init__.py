@@ -3,11 +3,16 @@
 from onefield.configs.method import MethodConfig
 from onefield.configs.presets.dense import DENSE
 from onefield.configs.presets.nerf import NERF
+from onefield.configs.presets.nerfacto import NERFACTO
 from onefield.configs.presets.ngp import NGP
 from onefield.configs.presets.sdf import SDF
+from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 
-PRESETS: dict[str, MethodConfig] = {preset.method: preset for preset in (NGP, NERF, DENSE, SDF)}
+AUTO = "auto"
+"""The preset that suits a scene."""
+
+PRESETS: dict[str, MethodConfig] = {preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF)}
 
 
 def preset(name: str) -> MethodConfig:
@@ -17,5 +22,10 @@ def preset(name: str) -> MethodConfig:
         UsageError: there is none; the nearest name is given.
     """
     if name not in PRESETS:
-        raise UsageError(f"Unknown method '{name}': {nearest_name(name, tuple(PRESETS))}.")
+        raise UsageError(f"Unknown method '{name}': {nearest_name(name, (AUTO, *PRESETS))}.")
     return PRESETS[name]
+
+
+def suited(scene: Scene) -> MethodConfig:
+    """What learns a scene fastest: an occupancy grid where most rays cross air, proposals where all see something."""
+    return NGP if scene.bounded else NERFACTO

@@ -9,7 +9,7 @@ NERF = MethodConfig(
     method="nerf",
     field=FourierField(),
     sampler=Proposal(),
-    losses={"huber": 1.0, "interlevel": 1.0, "distortion": 0.002},
+    losses={"huber": 1.0, "distortion": 0.002},
     prefilter=False,
     training=TrainingSettings(network_rate=1e-3),
 )
