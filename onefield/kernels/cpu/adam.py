@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 from torch import Tensor
 
-CHUNK = 4096
+CHUNK = 1024
 
 
 @njit(
@@ -22,23 +22,25 @@ def _step(parameter, gradient, first, second, rate, beta1, beta2, epsilon, corre
     scale = rate / correction1
     inverse2 = np.float32(1) / correction2
     for chunk in prange((count + CHUNK - 1) // CHUNK):
-        low = chunk * CHUNK
-        high = min(count, low + CHUNK)
+        low, high = chunk * CHUNK, min(count, (chunk + 1) * CHUNK)
+        # slices from 0 on: the compiler turns only such a loop into one over vectors
+        p, g = parameter[low:high], gradient[low:high]
+        m, v = first[low:high], second[low:high]
         if skip_zeros:
-            largest = np.float32(0)
-            for i in range(low, high):
-                largest = max(largest, abs(gradient[i]))
-            if largest == np.float32(0):
+            used = 0
+            for i in range(len(g)):
+                used += g[i] != np.float32(0)
+            if used == 0:
                 continue
-        for i in range(low, high):
-            g = gradient[i]
-            if skip_zeros and g == np.float32(0):
-                continue
-            m = beta1 * first[i] + rest1 * g
-            v = beta2 * second[i] + rest2 * g * g
-            first[i] = m
-            second[i] = v
-            parameter[i] -= scale * m / (np.sqrt(v * inverse2) + epsilon)
+        for i in range(len(g)):
+            slope = g[i]
+            touched = not skip_zeros or slope != np.float32(0)
+            mean = beta1 * m[i] + rest1 * slope
+            square = beta2 * v[i] + rest2 * slope * slope
+            moved = p[i] - scale * mean / (np.sqrt(square * inverse2) + epsilon)
+            m[i] = mean if touched else m[i]
+            v[i] = square if touched else v[i]
+            p[i] = moved if touched else p[i]
 
 
 def step(
