@@ -100,16 +100,19 @@ def test_poses_and_colours_learn_with_every_preset(scene: Scene, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "bounded", "stated", "expected"),
+    ("name", "bounded", "alpha", "stated", "expected"),
     [
-        ("ngp", False, None, "random"),
-        ("sdf", False, None, "black"),
-        ("ngp", True, None, "black"),
-        ("ngp", False, "white", "white"),
+        ("ngp", False, False, None, "random"),
+        ("sdf", False, False, None, "black"),
+        ("sdf", False, True, None, "random"),
+        ("ngp", True, False, None, "black"),
+        ("ngp", True, True, "white", "random"),
+        ("ngp", True, False, "white", "white"),
+        ("ngp", True, True, "black", "black"),
     ],
 )
-def test_open_scenes_have_nothing_behind_them(scene: Scene, name: str, bounded: bool, stated, expected: str) -> None:
-    photos = dataclasses.replace(scene, bounded=bounded, alpha=False, background=stated)
+def test_nothing_hides_in_the_background(scene: Scene, name: str, bounded: bool, alpha: bool, stated, expected) -> None:
+    photos = dataclasses.replace(scene, bounded=bounded, alpha=alpha, background=stated)
     assert isinstance(preset(name).build(photos).renderer.background, BACKGROUNDS[expected])
 
 
