@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--time", default="5m", help="training time of each")
     arguments = parser.parse_args()
     seconds = seconds_of(arguments.time)
-    config = configure(arguments.scene, "ngp", seconds=seconds, downscale=arguments.downscale)
+    config = configure(arguments.scene, seconds=seconds, downscale=arguments.downscale)
     scene = config.load_scene()
     print(json.dumps(ours(config, scene, seconds)), flush=True)
     if importlib.util.find_spec("nerfstudio") is None:
