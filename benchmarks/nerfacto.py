@@ -79,7 +79,7 @@ def ours(config, scene: Scene, seconds: float) -> dict:
     batch, colors = held.rays, held.colors
     with torch.no_grad():
         rendered = method.renderer.render(method.field, batch).color
-    return summary("onefield ngp", steps, rays, psnr(rendered, colors[:, :3], 1.0))
+    return summary(f"onefield {method.name}", steps, rays, psnr(rendered, colors[:, :3], 1.0))
 
 
 def nerfacto(images: int):
