@@ -16,6 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 PRECISIONS = ("full", "mixed")
+# Batches in mixed precision are filled up to one of 16 sizes an octave: the library behind the products (oneDNN)
+# compiles a kernel for every size it meets, and the sizes of batches of samples never repeat by themselves.
+_SIZES_AN_OCTAVE_LOG2 = 4
+_SMALLEST_FILL_LOG2 = 5
 
 
 @cache
@@ -29,6 +33,12 @@ def bfloat16_products(device_type: str) -> bool:
 
     features = binding.get_host_cpu_features()
     return bool(features.get("avx512bf16") or features.get("amx-bf16") or features.get("bf16"))
+
+
+def filled_size(count: int) -> int:
+    """The next size, from ``count`` rows on, of those that batches in mixed precision are filled up to."""
+    step = 1 << max(_SMALLEST_FILL_LOG2, max(count - 1, 1).bit_length() - 1 - _SIZES_AN_OCTAVE_LOG2)
+    return -(-count // step) * step
 
 
 def relu_layers(
@@ -47,10 +57,13 @@ def relu_layers(
     mixed = precision == "mixed" and inputs.dtype == torch.float32 and bfloat16_products(inputs.device.type)
     kind = torch.bfloat16 if mixed else inputs.dtype
     features = inputs.to(kind)
+    rows = len(features)
+    if mixed and filled_size(rows) > rows:
+        features = functional.pad(features, (0, 0, 0, filled_size(rows) - rows))
     last = len(weights) - 1
     for layer, weight in enumerate(weights):
         bias = biases[layer].to(kind) if len(biases) else None
         features = functional.linear(features, weight.to(kind), bias)
         if layer < last:
-            features = functional.relu(features)
-    return features.to(inputs.dtype)
+            features = functional.relu(features, inplace=True)
+    return features[:rows].to(inputs.dtype)
