@@ -166,7 +166,7 @@ class Rendering:
         samples, weights: the packed intervals and their compositing weights (renderers that have them).
         densities: density at the packed intervals.
         proposals: for each proposal round (edges ``R S+1``, weights ``R S``); empty for other samplers.
-        looks: points that were considered before those that do not show were left out.
+        looks: points at which the field was asked, those included that turned out not to show.
     """
 
     color: Float[Tensor, "R 3"]

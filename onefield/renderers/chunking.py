@@ -11,6 +11,8 @@ from onefield.types import RaySamples
 # Memory that one sample takes while a field without gradients answers it: 32 features and layers of 64 in float32,
 # several of them alive at once.
 BYTES_PER_SAMPLE = 2048
+# Memory that an interval takes while those that show are looked for: limits, ray, density and colour, some of it twice.
+BYTES_PER_INTERVAL = 128
 DEFAULT_MEMORY = 2**27
 # Rays that are sampled together: enough to fill the cores, few enough for an image to report progress.
 MOST_RAYS = 2**14
@@ -19,6 +21,11 @@ MOST_RAYS = 2**14
 def samples_within(memory: int) -> int:
     """Samples that a field may be asked at together under a budget in bytes."""
     return max(1, memory // BYTES_PER_SAMPLE)
+
+
+def intervals_within(memory: int) -> int:
+    """Samples among which those that show may be looked for together under a budget in bytes."""
+    return max(1, memory // BYTES_PER_INTERVAL)
 
 
 def rays_within(memory: int, evaluations_per_ray: int) -> int:

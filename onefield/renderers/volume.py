@@ -16,10 +16,11 @@ from onefield.fields.field import Field
 from onefield.fields.gradients import spatial_gradient
 from onefield.kernels.composite import composite, rendering_weights
 from onefield.renderers.background import Background, Black
-from onefield.renderers.chunking import DEFAULT_MEMORY, rays_within, samples_within, split_rays
+from onefield.renderers.chunking import DEFAULT_MEMORY, intervals_within, rays_within, samples_within, split_rays
+from onefield.renderers.front_to_back import ask_front_to_back
 from onefield.renderers.sampling.intervals import points_on
 from onefield.renderers.sampling.sampler import Sampler, Sampling
-from onefield.types import Rays, RaySamples, RenderedImage, Rendering
+from onefield.types import Rays, RaySamples, RenderedImage, Rendering, Sample
 
 # Samples that weigh less change no 8-bit pixel, even 30 of them on one ray.
 LEAST_WEIGHT = 1e-4
@@ -45,8 +46,9 @@ class VolumeRenderer(nn.Module):
             sampler: where to look along rays.
             background: what lies behind; None is black.
             early_stop: transmittance below which samples are ignored.
-            prefilter: ask for density alone and without gradients first, then for everything only where samples weigh
-                at least `LEAST_WEIGHT`. Worth it where samples are many; samplers with proposals have few and keep all.
+            prefilter: ask without gradients first, from near to far until all is hidden, and go on only with samples
+                that weigh at least `LEAST_WEIGHT`. Worth it where samples are many; samplers with proposals have few
+                and keep all.
         """
         super().__init__()
         self.sampler = sampler
@@ -133,7 +135,10 @@ class VolumeRenderer(nn.Module):
             some = rays[first : first + at_once]
             behind = self.background(some) if background is None else background.expand(len(some), 3)
             sampling = self.sampler(some, field)
-            for run, samples in split_rays(sampling.samples, samples_within(memory)):
+            # normals keep what they are derived from
+            bounded = self._filters(sampling) and not normals
+            most = intervals_within(memory) if bounded else samples_within(memory)
+            for run, samples in split_rays(sampling.samples, most):
                 shaded = self._shade(field, some[run], Sampling(samples), behind[run], normals)
                 # the samples of a whole picture would break any budget
                 parts.append(replace(shaded, samples=None, weights=None, densities=None))
@@ -148,13 +153,14 @@ class VolumeRenderer(nn.Module):
     def _shade(
         self, field: Field, rays: Rays, sampling: Sampling, behind: Float[Tensor, "R 3"], normals: bool
     ) -> Rendering:
-        samples = sampling.samples
-        if self.prefilter and not sampling.proposals:
-            samples = self._visible(field, rays, samples)
+        samples, looks, answer = sampling.samples, len(sampling.samples), None
+        if self._filters(sampling):
+            samples, looks, answer = self._visible(field, rays, samples)
         points = points_on(rays, samples)
-        answer = field.query(
-            points, directions=_looking(field, {"density", "color"}, rays, samples), want=("density", "color")
-        )
+        if answer is None:
+            answer = field.query(
+                points, directions=_looking(field, {"density", "color"}, rays, samples), want=("density", "color")
+            )
         density, color = answer.density.float(), answer.color.float()
         weights, color, depth, opacity = composite(
             density, color, samples.starts, samples.ends, samples.offsets, self.early_stop
@@ -169,31 +175,41 @@ class VolumeRenderer(nn.Module):
             weights=weights,
             densities=density,
             proposals=sampling.proposals,
-            looks=len(sampling.samples),
+            looks=looks,
         )
 
-    @torch.no_grad()
-    def _visible(self, field: Field, rays: Rays, samples: RaySamples) -> RaySamples:
-        """The samples that show, by a look at density alone."""
-        points, directions = points_on(rays, samples), _looking(field, {"density"}, rays, samples)
-        density = torch.cat(
-            [
-                field.query(
-                    points[first : first + LOOK],
-                    directions=None if directions is None else directions[first : first + LOOK],
-                    want=("density",),
-                ).density.float()
-                for first in range(0, max(len(points), 1), LOOK)
-            ]
-        )
-        weights = rendering_weights(density, samples.starts, samples.ends, samples.offsets, self.early_stop)
-        # negated, so that values that are not numbers stay and are noticed
-        shown = ~(weights < LEAST_WEIGHT)
-        kept = shown.nonzero()[:, 0]
-        before = torch.cat([kept.new_zeros(1), shown.cumsum(0)])
-        return RaySamples(
-            samples.ray_indices[kept], samples.starts[kept], samples.ends[kept], before[samples.offsets]
-        )
+    def _filters(self, sampling: Sampling) -> bool:
+        return self.prefilter and not sampling.proposals
+
+    def _visible(self, field: Field, rays: Rays, samples: RaySamples) -> tuple[RaySamples, int, Sample | None]:
+        """The samples that show, at how many the field was asked, and its answer, if that needs no gradients."""
+        learning = torch.is_grad_enabled()
+        want = ("density",) if learning else ("density", "color")
+        density = samples.starts.new_zeros(len(samples))
+        color = samples.starts.new_zeros(0 if learning else len(samples), 3)
+
+        def ask(numbers: Tensor) -> Tensor:
+            for some in numbers.split(LOOK):
+                part = RaySamples(samples.ray_indices[some], samples.starts[some], samples.ends[some], samples.offsets)
+                answer = field.query(
+                    points_on(rays, part), directions=_looking(field, set(want), rays, part), want=want
+                )
+                density[some] = answer.density.float()
+                if not learning:
+                    color[some] = answer.color.float()
+            return density[numbers]
+
+        with torch.no_grad():
+            looks = ask_front_to_back(samples, ask, max(self.early_stop, LEAST_WEIGHT))
+            weights = rendering_weights(density, samples.starts, samples.ends, samples.offsets, self.early_stop)
+            # negated, so that values that are not numbers stay and are noticed
+            shown = ~(weights < LEAST_WEIGHT)
+            kept = shown.nonzero()[:, 0]
+            before = torch.cat([kept.new_zeros(1), shown.cumsum(0)])
+            visible = RaySamples(
+                samples.ray_indices[kept], samples.starts[kept], samples.ends[kept], before[samples.offsets]
+            )
+        return visible, looks, None if learning else Sample(density=density[kept], color=color[kept])
 
 
 def _looking(field: Field, wanted: set[str], rays: Rays, samples: RaySamples) -> Tensor | None:

@@ -118,6 +118,27 @@ def test_prefilter_asks_for_color_only_where_it_shows():
     assert torch.equal(result.samples.ray_indices, torch.repeat_interleave(result.samples.offsets.diff()))
 
 
+def test_with_and_without_gradients_the_same_is_seen():
+    fog = SphereField(0.6, material=Material(density=9.0, color=(0.2, 0.5, 0.9), softness=0.2))
+    rays, renderer = parallel_rays(8), VolumeRenderer(UniformSampler(150), White())
+    learning = renderer.render(fog, rays)
+    with torch.no_grad():
+        showing = renderer.render(fog, rays)
+    for name in ("color", "depth", "opacity", "weights", "densities"):
+        torch.testing.assert_close(getattr(showing, name), getattr(learning, name), rtol=0, atol=1e-6)
+    assert torch.equal(showing.samples.starts, learning.samples.starts)
+
+
+def test_nothing_is_asked_far_behind_a_wall():
+    wall = Counting(BoxField((0.5, 2.0, 2.0), material=Material(density=500.0)))
+    rays = parallel_rays(16)
+    with torch.no_grad():
+        result = VolumeRenderer(UniformSampler(400), White()).render(wall, rays)
+    # rays enter at a quarter of the way through the domain
+    assert wall.points == result.looks
+    assert wall.points <= 0.4 * 256 * 400
+
+
 def test_gradients_reach_field_and_background():
     field, rays = Learnable(), parallel_rays(4, 0.2)
     renderer = VolumeRenderer(UniformSampler(64), White(), prefilter=False)
