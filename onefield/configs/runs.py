@@ -133,6 +133,7 @@ def scene_facts(scene: Scene) -> dict:
         "transform": scene.transform.to_record(),
         "train": [scene.image_names[int(index)] for index in scene.train_indices],
         "held_out": [scene.image_names[int(index)] for index in scene.test_indices],
+        "held_out_rule": scene.split_rule,
         "up_estimated": scene.up_estimated,
         "warnings": list(scene.warnings),
     }

@@ -98,7 +98,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
     carved = mask_use == "carve" and masked > 0
     alpha = any(header.alpha for header in headers) or (mask_use == "alpha" and masked > 0)
     bounded = alpha if capture.bounded is None else capture.bounded
-    train, test = _split(views, options, warnings)
+    train, test, split_rule = _split(views, options, warnings)
     return Scene(
         name=(path if path.is_dir() else path.parent).resolve().name,
         path=path,
@@ -122,6 +122,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
         alpha=alpha or carved,
         background=capture.background if alpha else "black" if carved else None,
         up_estimated=up_estimated,
+        split_rule=split_rule,
         warnings=tuple(warnings),
     )
 
@@ -320,7 +321,8 @@ def _depths(
     return DepthStore(cameras, paths, unit * scale, along_rays, lenses) if count else None
 
 
-def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tuple[torch.Tensor, torch.Tensor, str]:
+    """Views to train on, views held out, and the rule in words."""
     everything = torch.arange(len(views))
     splits = [view.split for view in views]
     if "train" in splits and len(set(splits)) > 1:
@@ -329,16 +331,16 @@ def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tupl
         test = torch.tensor([split == held for split in splits])
         if int(train.sum()) < FEWEST_VIEWS:
             raise DataError(f"The train split has {int(train.sum())} views; at least {FEWEST_VIEWS} are needed.")
-        return everything[train], everything[test]
+        return everything[train], everything[test], f"the data set's own {held} views"
     if options.hold_out_every == 0 or len(views) <= FEWEST_VIEWS:
         if options.hold_out_every:
             warnings.append(f"Only {len(views)} views: none was held out for evaluation.")
-        return everything, everything[:0]
+        return everything, everything[:0], "none"
     order = torch.tensor(sorted(range(len(views)), key=lambda index: views[index].name))
     held_out = order[:: options.hold_out_every].sort().values
     kept = torch.ones(len(views), dtype=torch.bool)
     kept[held_out] = False
-    return everything[kept], held_out
+    return everything[kept], held_out, f"every {options.hold_out_every}th view by name, from the first on"
 
 
 def _extent(capture: Capture, transform: Similarity, cameras: Cameras, points: PointCloud | None) -> float:

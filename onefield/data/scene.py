@@ -151,6 +151,7 @@ class Scene:
         points: points from structure from motion or a scanner.
         sightings: pixels at which views saw such points, where the dataset says which did.
         train_indices, test_indices: views to learn from and views held out, int64, disjoint.
+        split_rule: how the views held out were chosen, in words.
         transform: from the dataset's frame to the normalised one; exporters undo it.
         bounded: nothing lies outside the region of interest.
         extent_scale: half-extent of a cube that holds nearly all that is seen near by and the cameras, a power of two;
@@ -187,6 +188,7 @@ class Scene:
     color_space: str = "srgb"
     background: str | None = None
     up_estimated: bool = False
+    split_rule: str = ""
     warnings: tuple[str, ...] = ()
 
     def limited(self, rays: Rays, cameras: Cameras | None = None) -> Rays:

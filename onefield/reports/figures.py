@@ -11,6 +11,9 @@ _SCORES = {
     "ms_ssim": ("MS-SSIM", 4),
     "lpips": ("LPIPS", 4),
     "views": ("views", 0),
+    "turned": ("turned, °", 3),
+    "moved": ("moved, units", 4),
+    "recolored": ("colours changed by", 4),
 }
 _OTHER_DIGITS = 4
 MISSING = "-"

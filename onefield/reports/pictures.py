@@ -20,6 +20,7 @@ ERROR_SHOWN = 0.25
 _QUALITY = 85
 # Behind pixels without a surface.
 EMPTY = (128, 128, 128)
+_FADED_TO = 0.25
 
 
 def data_address(pixels: UInt8[np.ndarray, "H W 3"], longest_side: int) -> str:
@@ -51,6 +52,14 @@ def error_colors(truth: UInt8[np.ndarray, "H W 3"], rendered: UInt8[np.ndarray, 
     """Mean absolute difference over the channels as colours; `ERROR_SHOWN` and more are the lightest."""
     difference = np.abs(truth.astype(np.float64) - rendered.astype(np.float64)).mean(axis=-1) / 255
     return ramp_colors(difference / ERROR_SHOWN)
+
+
+def faded(pixels: UInt8[np.ndarray, "H W 3"], columns: int) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture whose first columns are nearly grey: they are no part of what it tells."""
+    picture = pixels.copy()
+    kept = pixels[:, :columns].astype(np.float64) * _FADED_TO
+    picture[:, :columns] = (kept + (1 - _FADED_TO) * np.array(EMPTY)).round().astype(np.uint8)
+    return picture
 
 
 def depth_colors(

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from onefield.configs.runs import RunConfig, read_config
 from onefield.data.images import decode
 from onefield.errors import DataError
-from onefield.reports.pictures import error_colors
+from onefield.reports.pictures import error_colors, faded
 from onefield.training.checkpoints import newest_state
 from onefield.training.evaluation import picture_names
 from onefield.training.run_folder import RunFolder
@@ -27,7 +27,7 @@ HELD_OUT = "held-out"
 
 @dataclass(frozen=True)
 class ViewPictures:
-    """A held-out view as it was scored: photo, rendering, and their difference as colours."""
+    """A held-out view as it was scored: photo, rendering, and their difference as colours, faded where not scored."""
 
     view: str
     truth: UInt8[np.ndarray, "H W 3"]
@@ -71,6 +71,18 @@ class RunRecord:
         # PSNR is missing where it was infinite
         return sorted(named, key=lambda row: float("inf") if row.get("psnr") is None else row["psnr"])
 
+    @property
+    def scored_from(self) -> float:
+        """Where the scored part of each picture begins, as a share of its width."""
+        share = (self.evaluation or {}).get("scored_from")
+        return float(share) if isinstance(share, int | float) and 0 <= share < 1 else 0.0
+
+    @property
+    def protocol_details(self) -> list[str]:
+        """What was fitted to held-out views before they were scored, a sentence for each step."""
+        told = (self.evaluation or {}).get("protocol_details")
+        return [str(text) for text in told] if isinstance(told, list) else []
+
     def curve(self, quantity: str, along: str) -> list[tuple[float | None, float | None]]:
         """A measured quantity along ``step`` or ``seconds``."""
         return [(record.get(along), record.get(quantity)) for record in self.measured]
@@ -87,7 +99,8 @@ class RunRecord:
             return None
         width = pixels.shape[1] // _PANELS
         truth, rendered = pixels[:, :width], pixels[:, width : 2 * width]
-        return ViewPictures(view, truth, rendered, error_colors(truth, rendered))
+        error = faded(error_colors(truth, rendered), int(self.scored_from * width))
+        return ViewPictures(view, truth, rendered, error)
 
 
 def read_record(folder: RunFolder) -> RunRecord:

@@ -44,6 +44,8 @@ LARGEST_PAGE = 10_000_000
 MOST_VIEWS = 6
 # Longest sides of pictures in pixels that are tried in turn until the page is small enough; 0 leaves them out.
 PICTURE_SIDES = (640, 480, 320, 200, 0)
+# Entries of an evaluation that are told elsewhere on the page.
+_NOT_MEANS = ("per_view", "step", "split", "protocol_details", "scored_from")
 # More warnings than anybody reads.
 MOST_WARNINGS = 60
 
@@ -134,6 +136,8 @@ def _run_facts(record: RunRecord) -> Markup:
     if told:
         rows.append(("format", told.get("format", "")))
         rows.append(("views", f"{len(told.get('train', []))} to train on, {len(told.get('held_out', []))} held out"))
+        if told.get("held_out_rule"):
+            rows.append(("held out", told["held_out_rule"]))
     if config.downscale > 1:
         rows.append(("images", f"{config.downscale} times smaller than the files"))
     rows.append(("method", config.method.method))
@@ -200,8 +204,11 @@ def _scores(record: RunRecord) -> Iterator[Markup]:
         reason = "No view was held out." if none_held_out else "Not scored yet: onefield evaluate scores it."
         yield paragraph(f"{reason} There are no figures of quality.")
         return
-    means = {key: value for key, value in record.evaluation.items() if key not in ("per_view", "step", "split")}
+    means = {key: value for key, value in record.evaluation.items() if key not in _NOT_MEANS}
     yield facts([(score_name(key), score_text(key, value)) for key, value in means.items()])
+    if record.protocol_details:
+        yield heading("How they were scored")
+        yield listing(record.protocol_details)
     rows = record.views
     if not rows:
         return
@@ -229,7 +236,8 @@ def _view_pictures(record: RunRecord, side: int) -> Iterator[Markup]:
         truth = image(data_address(pictures.truth, side), f"photo of {name}")
         rendered = image(data_address(pictures.rendered, side), f"rendering of {name}")
         error = image(data_address(pictures.error, side), f"error of {name}")
-        caption = joined(["error, mean over the channels: 0", legend, f"{ERROR_SHOWN} or more"])
+        fitted_to = "; faded: the half that the view was fitted to" if record.scored_from else ""
+        caption = joined(["error, mean over the channels: 0", legend, f"{ERROR_SHOWN} or more{fitted_to}"])
         parts.append(row_of([slider(truth, rendered, "left: photo; right: rendering"), figure(error, caption)]))
     if parts:
         yield heading(f"Pictures of {len(parts) // 2} of {len(rows)} views, from the worst to the best")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,10 +19,19 @@ from onefield.data.images import write_image
 from onefield.data.scene import Scene
 from onefield.errors import DataError
 from onefield.renderers.background import composite_alpha
-from onefield.training.held_out import WHOLE, protocol, scored_columns, shown_picture
+from onefield.training.held_out import (
+    WHOLE,
+    ShownView,
+    protocol,
+    protocol_details,
+    scored_columns,
+    scored_from,
+    shown_view,
+)
 from onefield.training.lpips import LpipsWeights, lpips
 from onefield.training.method import Method
 from onefield.training.metrics import ms_ssim, psnr, ssim, whole_windows
+from onefield.training.poses import rigid_motions
 
 # Rays of a quick check: its PSNR scatters by a few hundredths of a decibel around that of the whole views.
 QUICK_RAYS = 4096
@@ -33,21 +43,38 @@ _logger = logging.getLogger("onefield.training")
 
 @dataclass(frozen=True)
 class ViewScore:
-    """Quality of one rendered view: PSNR in dB with peak 1, SSIM, MS-SSIM (None where the image is too small), LPIPS
-    (None where it was not asked for)."""
+    """Quality of one rendered view, and how far the view was corrected before.
+
+    Attributes:
+        psnr: dB with peak 1.
+        ms_ssim: None where the picture is too small.
+        lpips: None where it was not asked for.
+        turned, moved: correction of the pose, degrees and the dataset's units; None where poses are taken as given.
+        recolored: mean absolute change of the colours in [0, 1]; None where photos are taken as they are.
+    """
 
     view: str
     psnr: float
     ssim: float
     ms_ssim: float | None
     lpips: float | None = None
+    turned: float | None = None
+    moved: float | None = None
+    recolored: float | None = None
+
+
+# Of a view's score; left out of files where no view has them.
+_WHERE_ASKED_FOR = ("lpips", "turned", "moved", "recolored")
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Quality over views, which of them, over which background, and the network of LPIPS where it was asked for.
 
-    ``protocol`` says which part of the pictures is scored, and what was fitted before (see `held_out`).
+    Attributes:
+        protocol: which part of the pictures is scored, and what was fitted before (see `held_out`).
+        details: a sentence for each step of that protocol.
+        scored_from: where the scored part of each picture begins, as a share of its width.
     """
 
     split: str
@@ -55,6 +82,8 @@ class Evaluation:
     views: tuple[ViewScore, ...]
     lpips_network: str | None = None
     protocol: str = WHOLE
+    details: tuple[str, ...] = ()
+    scored_from: float = 0.0
 
     def summary(self) -> dict[str, float | str | int | None]:
         """Means over the views; LPIPS and its network only where they were asked for."""
@@ -74,9 +103,11 @@ class Evaluation:
 
     def as_json(self) -> dict:
         """Summary and every view, for files and machines."""
-        absent = {"lpips"} if self.lpips_network is None else set()
-        views = [{name: value for name, value in asdict(view).items() if name not in absent} for view in self.views]
-        return self.summary() | {"per_view": views}
+        rows = [asdict(view) for view in self.views]
+        absent = {name for name in _WHERE_ASKED_FOR if all(row[name] is None for row in rows)}
+        rows = [{name: value for name, value in row.items() if name not in absent} for row in rows]
+        how = {"protocol_details": list(self.details), "scored_from": self.scored_from}
+        return self.summary() | how | {"per_view": rows}
 
 
 class QuickCheck:
@@ -133,17 +164,33 @@ def evaluate(
         if counted is not None and not bool(whole_windows(counted).any()):
             _logger.warning("%s is not scored: its mask leaves too little of it.", scene.image_names[index])
             continue
-        rendered = shown_picture(method, scene, index, truth, split).clamp(0, 1)
-        parts = (rendered[:, columns], truth[:, columns])
-        scores.append(_score(scene.image_names[index], *parts, counted, perception))
+        shown = shown_view(method, scene, index, truth, split)
+        rendered = shown.picture.clamp(0, 1)
+        score = _score(scene.image_names[index], rendered[:, columns], truth[:, columns], counted, perception)
+        scores.append(replace(score, **_corrections(shown, scene)))
         if pictures is not None:
             write_image(pictures / files[done], comparison(truth, rendered))
         observe(done + 1, len(indices))
     if len(indices) and not scores:
         raise DataError(f"The masks of {scene.path} leave nothing of the {split} views to score; give --masks none.")
     network = None if perception is None else perception.network
-    how = protocol(method, split) + ("" if scene.masks is None else ", without the pixels that masks ignore")
-    return Evaluation(split, method.renderer.background.name, tuple(scores), network, how)
+    how, details = protocol(method, split), protocol_details(method, split)
+    if scene.masks is not None:
+        how += ", without the pixels that masks ignore"
+        details += ("Pixels that masks ignore are neither fitted to nor scored.",) if details else ()
+    background = method.renderer.background.name
+    return Evaluation(split, background, tuple(scores), network, how, details, scored_from(method, split))
+
+
+def _corrections(shown: ShownView, scene: Scene) -> dict[str, float | None]:
+    if shown.twist is None:
+        return {"recolored": shown.recolored}
+    _, shift = rigid_motions(shown.twist[None])
+    return {
+        "turned": math.degrees(float(shown.twist[:3].norm())),
+        "moved": float(scene.transform.invert_distances(shift[0].norm())),
+        "recolored": shown.recolored,
+    }
 
 
 def _score(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,15 +42,60 @@ def protocol(method: Method, split: str) -> str:
     return f"{what} of each view fitted on the left half of its picture, scored on the right half"
 
 
+def protocol_details(method: Method, split: str) -> tuple[str, ...]:
+    """What was fitted to a view before it was scored, and by which means: a sentence for each step, if there is any."""
+    if split != "held-out" or protocol(method, split) == WHOLE:
+        return ()
+    details = [
+        "Nothing was learned for a held-out view, so what the method corrects in every photo is fitted to the left "
+        "half of this view's photo; field, sampler and background stay as they were trained."
+    ]
+    if method.poses is not None:
+        free = "" if method.appearance is None else "; its colours are free meanwhile"
+        details.append(
+            f"Pose: a turn and a shift (six numbers) from the pose as given, {POSE_STEPS} steps of Adam over "
+            f"{POSE_RAYS:,} random pixels each, at a rate of {POSE_RATE:g} that falls to {FINAL_RATE:.0%} of it{free}."
+        )
+    if method.appearance is not None:
+        details.append(
+            f"Colours: the {method.appearance.numbers} numbers of '{type(method.appearance).__name__.lower()}' from "
+            f"none, {COLOR_STEPS} steps over at most {COLOR_PIXELS:,} pixels, with the prior of training."
+        )
+    details += [
+        "Scored: the columns from the middle of the picture to its right edge, and nothing else.",
+        "Such figures can be held against figures of the same protocol only; curves of the held-out PSNR are without "
+        "any fit, hence lower.",
+    ]
+    return tuple(details)
+
+
+def scored_from(method: Method, split: str) -> float:
+    """Where the scored part of a picture begins, as a share of its width."""
+    return 0.0 if split != "held-out" or protocol(method, split) == WHOLE else 0.5
+
+
 def scored_columns(method: Method, split: str, width: int) -> slice:
     """The columns of a picture that are scored."""
-    return slice(0 if split != "held-out" or protocol(method, split) == WHOLE else width // 2, width)
+    return slice(int(scored_from(method, split) * width), width)
 
 
-def shown_picture(
-    method: Method, scene: Scene, index: int, truth: Float[Tensor, "H W 3"], split: str
-) -> Float[Tensor, "H W 3"]:
-    """A whole view as the method shows it, not clamped: with what was learned for it, or else fitted to its left half.
+@dataclass(frozen=True, eq=False)
+class ShownView:
+    """A whole view as a method shows it.
+
+    Attributes:
+        picture: not clamped.
+        twist: correction of the view's pose, see `poses`; None where poses are taken as given.
+        recolored: mean absolute change of the colours by the view's own correction; None where there is none.
+    """
+
+    picture: Float[Tensor, "H W 3"]
+    twist: Float[Tensor, "6"] | None = None
+    recolored: float | None = None
+
+
+def shown_view(method: Method, scene: Scene, index: int, truth: Float[Tensor, "H W 3"], split: str) -> ShownView:
+    """A view with what was learned for it, or else fitted to its left half.
 
     Args:
         truth: the view's photo.
@@ -58,15 +103,15 @@ def shown_picture(
     """
     held_out = split == "held-out"
     usable = _usable(scene, index, truth)
-    cameras = scene.cameras
+    cameras, twist = scene.cameras, None
     if method.poses is not None:
         twists = method.poses.corrections().detach().clone()
         if held_out:
             twists[index] = fitted_pose(method, scene, index, truth, usable)
-        cameras = moved_cameras(cameras, twists)
+        cameras, twist = moved_cameras(cameras, twists), twists[index]
     image = method.renderer.render_image(method.field, cameras, index, limits=lambda rays: scene.limited(rays, cameras))
     if method.appearance is None:
-        return image.color
+        return ShownView(image.color, twist)
     behind = method.renderer.background(scene.limited(cameras.image_rays(index), cameras), None).detach()
     seen = (image.color.reshape(-1, 3), image.opacity.reshape(-1), behind)
     if held_out:
@@ -76,7 +121,8 @@ def shown_picture(
     else:
         values = method.appearance.corrections()[index : index + 1].detach()
     with torch.no_grad():
-        return method.appearance(*seen, values).reshape(truth.shape)
+        picture = method.appearance(*seen, values).reshape(truth.shape)
+    return ShownView(picture, twist, float((picture - image.color).abs().mean()))
 
 
 def _usable(scene: Scene, index: int, truth: Tensor) -> Bool[Tensor, "H W"]:

@@ -203,6 +203,17 @@ def test_every_eighth_view_is_held_out_in_sorted_order(data_folder):
     assert len(load_scene(data_folder / "fox", hold_out_every=0).test_indices) == 0
 
 
+@pytest.mark.parametrize(
+    ("format_written", "rule"),
+    [("blender", "the data set's own test views"), ("ngp", "every 8th view by name, from the first on")],
+)
+def test_the_rule_that_held_views_out_is_told(synthetic, tmp_path, format_written, rule):
+    synthetic.write(format_written, tmp_path)
+    assert load_scene(tmp_path).split_rule == rule
+    if format_written == "ngp":
+        assert load_scene(tmp_path, hold_out_every=0).split_rule == "none"
+
+
 def test_downscaled_pictures_are_area_averages_and_cameras_follow(synthetic, tmp_path):
     synthetic.ngp(synthetic.truth, tmp_path)
     full, half = load_scene(tmp_path), load_scene(tmp_path, downscale=2)

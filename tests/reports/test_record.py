@@ -31,6 +31,21 @@ def test_pictures_are_those_that_were_scored(scored):
     assert record.pictures("no such view") is None
 
 
+def test_errors_are_faded_where_nothing_was_scored(folder):
+    before = read_record(folder)
+    view = str(before.views[0]["view"])
+    evaluation = folder.read_evaluation("held-out")
+    folder.write_evaluation(evaluation | {"scored_from": 0.5}, "held-out")
+    record = read_record(folder)
+    whole, half = before.pictures(view).error.astype(float), record.pictures(view).error.astype(float)
+    middle = whole.shape[1] // 2
+    np.testing.assert_array_equal(half[:, middle:], whole[:, middle:])
+    np.testing.assert_allclose(half[:, :middle] - 128, (whole[:, :middle] - 128) / 4, atol=0.51)
+    for nonsense in ("half", 7, None):
+        folder.write_evaluation(evaluation | {"scored_from": nonsense, "protocol_details": nonsense}, "held-out")
+        assert (read_record(folder).scored_from, read_record(folder).protocol_details) == (0.0, [])
+
+
 def test_broken_pictures_are_none(folder):
     record = read_record(folder)
     view = str(record.views[0]["view"])

@@ -53,6 +53,26 @@ def test_figures_are_those_of_the_evaluation(scored, content):
     assert facts["trained"].startswith("40 steps in ")
 
 
+def test_the_whole_protocol_of_corrected_views_is_told(folder):
+    evaluation = folder.read_evaluation("held-out")
+    rows = [row | {"turned": 0.4213, "moved": 0.01234} for row in evaluation["per_view"]]
+    details = ["Fitted to the left half.", "Scored: the right half."]
+    told = {"per_view": rows, "protocol": "halves", "protocol_details": details, "scored_from": 0.5}
+    folder.write_evaluation(evaluation | told, "held-out")
+    outline = Outline(report_page(read_record(folder), None, 320))
+    for words in ("How they were scored", *details, "faded: the half that the view was fitted to"):
+        assert words in outline.text
+    row = next(row for row in outline.rows if row[0] == rows[0]["view"])
+    assert row[-2:] == ["0.421", "0.0123"]
+    assert next(row for row in outline.rows if row[0] == "protocol") == ["protocol", "halves"]
+    assert not any("scored from" in row[0] for row in outline.rows)
+
+
+def test_the_rule_by_which_views_were_held_out_is_told(content):
+    facts = {row[0]: row[1] for row in Outline(content).rows if len(row) == 2}
+    assert facts["held out"] == "the data set's own test views"
+
+
 def test_names_are_text(scored, content):
     outline = Outline(content)
     assert outline.count("b") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from onefield.training import held_out
 from onefield.training.appearance import Exposure
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.evaluation import evaluate, true_image
-from onefield.training.held_out import shown_picture
+from onefield.training.held_out import fitted_pose, shown_view
 from onefield.training.method import Method
 from onefield.training.poses import PoseRefinement, moved_cameras
 from onefield.training.settings import TrainingSettings
@@ -92,17 +93,47 @@ def test_pose_and_colours_are_fitted_on_one_half_and_scored_on_the_other(scene):
     assert (method.poses.twists == 0).all()
 
 
+def test_every_step_of_the_protocol_and_every_correction_is_told(scene, monkeypatch):
+    monkeypatch.setattr(held_out, "POSE_STEPS", 7)
+    scene = dataclasses.replace(scene, transform=Similarity(0.5, torch.eye(3).double(), torch.zeros(3).double()))
+    method = method_for(scene, True, True)
+    told = evaluate(method, scene).as_json()
+    (view,) = told["per_view"]
+    left = torch.arange(WIDTH).expand(HEIGHT, WIDTH) < WIDTH // 2
+    twist = fitted_pose(method, scene, 3, true_image(method, scene, 3), left).double()
+    motion = torch.zeros(4, 4, dtype=torch.float64)
+    motion[:3, :3] = torch.linalg.cross(twist[:3].expand(3, 3), torch.eye(3).double()).T
+    motion[:3, 3] = twist[3:]
+    motion = torch.linalg.matrix_exp(motion)
+    turned = math.degrees(math.acos((motion[:3, :3].trace() - 1) / 2))
+    assert turned > 0.1
+    assert view["turned"] == pytest.approx(turned, rel=1e-3)
+    # a unit of the data set is half of one of the scene
+    assert view["moved"] == pytest.approx(2 * float(motion[:3, 3].norm()), rel=1e-3)
+    assert 0.01 < view["recolored"] < 0.4
+    assert told["scored_from"] == 0.5
+    text = " ".join(told["protocol_details"])
+    for words in ("left half", "six numbers", "7 steps", "'exposure'", "16,384", "right edge", "same protocol"):
+        assert words in text
+    plain = evaluate(method_for(scene, False, False), scene).as_json()
+    assert (plain["protocol_details"], plain["scored_from"]) == ([], 0.0)
+    assert not {"turned", "moved", "recolored", "lpips"} & plain["per_view"][0].keys()
+    trained = evaluate(method_for(scene, True, False), scene, "training").as_json()
+    assert trained["scored_from"] == 0
+    assert [row["turned"] for row in trained["per_view"]] == [0, 0, 0]
+
+
 @pytest.mark.parametrize(("poses", "appearance"), [(True, False), (False, True)])
 def test_the_fit_never_sees_what_is_scored(scene, poses, appearance, monkeypatch):
     monkeypatch.setattr(held_out, "POSE_STEPS", 3)
     method = method_for(scene, poses, appearance)
     truth = true_image(method, scene, 3)
-    shown = shown_picture(method, scene, 3, truth, "held-out")
+    shown = shown_view(method, scene, 3, truth, "held-out").picture
     other = truth.clone()
     other[:, WIDTH // 2 :] = torch.rand(HEIGHT, WIDTH // 2, 3)
-    assert torch.equal(shown_picture(method, scene, 3, other, "held-out"), shown)
+    assert torch.equal(shown_view(method, scene, 3, other, "held-out").picture, shown)
     other[:, : WIDTH // 2] *= 0.5
-    assert not torch.equal(shown_picture(method, scene, 3, other, "held-out"), shown)
+    assert not torch.equal(shown_view(method, scene, 3, other, "held-out").picture, shown)
 
 
 def test_training_views_are_shown_with_what_was_learned_for_them(scene):
@@ -115,7 +146,7 @@ def test_training_views_are_shown_with_what_was_learned_for_them(scene):
     plain = method.renderer.render_image(method.field, cameras, 1).color
     gain = torch.exp(torch.tensor(0.2))  # the mean over three views is taken off
     torch.testing.assert_close(
-        shown_picture(method, scene, 1, truth, "training"), plain * gain - 0.0, atol=1e-5, rtol=1e-4
+        shown_view(method, scene, 1, truth, "training").picture, plain * gain - 0.0, atol=1e-5, rtol=1e-4
     )
 
 
