@@ -13,14 +13,14 @@ from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS
 from onefield.tools.output import say, show
 from onefield.tools.pictures import write_mesh_picture
-from onefield.tools.surface import SMALLEST_COMPONENT, export_surface, picture_of
+from onefield.tools.surface import RESOLUTION, SMALLEST_COMPONENT, export_surface, picture_of
 
 
 def run_command(
     run: Annotated[Path, tyro.conf.Positional],
     /,
     to: Path = Path("mesh.glb"),
-    resolution: int = 256,
+    resolution: int = RESOLUTION,
     isovalue: float | None = None,
     faces: int | None = None,
     smallest: float = SMALLEST_COMPONENT,

@@ -19,6 +19,8 @@ from onefield.tools.output import say
 from onefield.tools.pictures import write_mesh_picture
 from onefield.types import Bounds, Mesh
 
+# Cells along an edge of the region of interest.
+RESOLUTION = 256
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
 SMALLEST_COMPONENT = 0.01
 
@@ -44,7 +46,7 @@ def export_surface(
     path: Path,
     *,
     bounds: Bounds | None = None,
-    resolution: int = 256,
+    resolution: int = RESOLUTION,
     isovalue: float | None = None,
     faces: int | None = None,
     smallest: float = SMALLEST_COMPONENT,
@@ -82,10 +84,10 @@ def export_surface(
     return Surface(mesh, report_mesh(mesh), level, extraction.clipped)
 
 
-def exported_if_any(opened: Run, path: Path) -> Surface | None:
+def exported_if_any(opened: Run, path: Path, resolution: int = RESOLUTION) -> Surface | None:
     """Exports the surface with a picture of it; one that can't be had becomes a warning, for the run is worth more."""
     try:
-        surface = export_surface(opened, path)
+        surface = export_surface(opened, path, resolution=resolution)
         write_mesh_picture(picture_of(path), surface.normalised)
     except OnefieldError as error:
         say(f"warning: no mesh: {error}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,9 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     pytest.importorskip("pycolmap")
     folder = photos(tmp_path / "my photos")
     command = [sys.executable, "-m", "onefield.tools.main", "process", str(folder), "--output", str(tmp_path / "out")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    # Ctrl-C must reach it even where the tests themselves were started without
+    started = {"stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "preexec_fn": _listen_to_interrupts}
+    with subprocess.Popen(command, **started) as process:
         for line in process.stderr:
             if line.startswith("finding features"):
                 process.send_signal(signal.SIGINT)
@@ -44,6 +49,49 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert f"onefield process '{folder}' --output {tmp_path / 'out'}" in said
     assert "Traceback" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.processing", "my photos"]
+
+
+def _listen_to_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_killed_in_the_middle_it_leaves_no_process_behind_and_goes_on_when_called_again(tmp_path: Path) -> None:
+    pytest.importorskip("pycolmap")
+    folder, output = photos(tmp_path / "photos"), tmp_path / "out"
+    command = [sys.executable, "-m", "onefield.tools.main", "process", str(folder), "--output", str(output)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        for line in process.stderr:
+            if line.startswith("comparing pairs"):
+                process.kill()
+                break
+        assert process.wait() == -signal.SIGKILL
+    limit = time.monotonic() + 60
+    while processes_about(tmp_path) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not processes_about(tmp_path)
+    assert not output.exists()
+    database = tmp_path / ".out.processing" / "database.db"
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM keypoints").fetchone() == (6,)
+    connection.close()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "going on with what was interrupted" in done.stderr
+    # pictures of nothing give no scene, and say so
+    assert done.returncode == 3
+    assert "No scene could be made from the 6 photos" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def processes_about(folder: Path) -> list[str]:
+    """Command lines that name a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = entry.read_bytes().decode(errors="replace")
+            if str(folder) in words and "worker" in words:
+                found.append(words)
+    return found
 
 
 @pytest.mark.parametrize(

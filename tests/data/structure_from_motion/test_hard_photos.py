@@ -31,6 +31,7 @@ def mixed(room, other_room, tmp_path_factory):
     # held upright and stored on its side, as phones do
     save(photos / "turned.jpg", np.ascontiguousarray(np.rot90(room.pictures[9])), orientation=6)
     save(photos / "half.png", room.pictures[10][::2, ::2])
+    save(photos / "upright.jpg", room.pictures[5][:, 80:240])
     save(photos / "same.png", room.pictures[11])
     save(photos / "same.jpg", room.pictures[1][:, 10:])
     for index, picture in enumerate(other_room.pictures):
@@ -59,7 +60,7 @@ def test_walls_blur_and_broken_files_have_their_reasons(mixed):
     reasons = {item.name: item.reason for item in done.left_out}
     assert reasons["wall.png"] == "too few features"
     assert reasons["blur.jpg"] in ("too few features", "no matches")
-    assert any("1 of 22 photos can't be read" in text and "broken.jpg" in text for text in said)
+    assert any("1 of 23 photos can't be read" in text and "broken.jpg" in text for text in said)
     assert all(item.cure for item in done.left_out)
 
 
@@ -80,6 +81,21 @@ def test_poses_belong_to_pictures_as_training_decodes_them(mixed, room):
         assert stored.getexif().get(0x0112, 1) == 1
 
 
+def test_portraits_and_other_sizes_keep_their_own_shape_and_lens(mixed):
+    """Half the pixels have half the focal length; a portrait cut out of a wide picture has the focal length of it."""
+    done, _, _ = mixed
+    scene = load_scene(done.scene)
+    shapes = {
+        name: (int(scene.cameras.width[index]), int(scene.cameras.height[index]), float(scene.cameras.focal[index, 0]))
+        for index, name in enumerate(scene.image_names)
+    }
+    assert shapes["images/same.png"][:2] == (320, 240)
+    assert shapes["images/upright.jpg"][:2] == (160, 240)
+    assert shapes["images/upright.jpg"][2] == pytest.approx(300, rel=0.1)
+    assert shapes["images/half.png"][:2] == (160, 120)
+    assert shapes["images/half.png"][2] == pytest.approx(150, rel=0.1)
+
+
 WHITE = [np.full((240, 320, 3), value, np.uint8) for value in (250, 240, 230)]
 UNRELATED = [
     np.clip(gaussian_filter(np.random.default_rng(seed).normal(128, 500, (240, 320, 3)), (3, 3, 0)), 0, 255)
@@ -87,8 +103,17 @@ UNRELATED = [
 ]
 
 
-@pytest.mark.parametrize(("pictures", "reason"), [(WHITE, "too few features in 3"), (UNRELATED, "no matches in 3")])
-def test_photos_that_give_no_scene_say_why_and_leave_nothing(tmp_path, pictures, reason):
+@pytest.mark.parametrize(
+    ("pictures", "reason"),
+    [
+        (WHITE, "too few features in 3"),
+        (UNRELATED, "no matches in 3"),
+        ("blurred", r"too few features in [1-4] .*hold still"),
+    ],
+)
+def test_photos_that_give_no_scene_say_why_and_leave_nothing(room, tmp_path, pictures, reason):
+    if pictures == "blurred":
+        pictures = [gaussian_filter(picture, (12, 12, 0)) for picture in room.pictures[:4]]
     for index, picture in enumerate(pictures):
         save(tmp_path / "photos" / f"{index}.png", picture.astype(np.uint8))
     with pytest.raises(DataError, match=reason):

@@ -1,0 +1,73 @@
+"""What pose refinement gives back when every pose is wrong.
+
+    python benchmarks/noisy_poses.py SCENE --downscale 4 --steps 600
+
+Every camera is turned by ``--degrees`` about a random axis and moved by ``--percent`` of the region of interest's side
+in a random direction. Trains on the poses as they were, on the noisy ones, and on the noisy ones with
+``--refine-poses``. All three are scored alike: the pose of each held-out view fitted on the left half of its picture,
+the right half scored; ``whole`` is the score of the whole pictures at the poses as given. Prints a line of JSON a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from short_runs import pose_errors, right_halves, some_held_out, tell, train, whole_pictures
+
+from onefield.data.formats import load_scene
+from onefield.data.scene import Scene
+from onefield.training.poses import moved_cameras
+
+SIDE = 2.0  # of the region of interest, [-1, 1] along each axis
+
+
+def main() -> None:
+    arguments = parse()
+    clean = some_held_out(load_scene(Path(arguments.scene), downscale=arguments.downscale), arguments.views)
+    noisy = disturbed(clean, arguments.degrees, arguments.percent)
+    for name, scene, changes in (
+        ("clean", clean, []),
+        ("noisy", noisy, []),
+        ("noisy, refined", noisy, ["refine_poses=true", *arguments.set]),
+    ):
+        run = train(scene, arguments.steps, changes)
+        poses = run.method.poses
+        cameras = scene.cameras if poses is None else poses.corrected(scene.cameras)
+        trained = scene.train_indices
+        tell(
+            scene=clean.name,
+            poses=name,
+            steps=run.steps,
+            seconds=round(run.seconds, 1),
+            halves=right_halves(run, scene, poses=True),
+            whole=whole_pictures(run, scene),
+            pose_errors=pose_errors(cameras[trained], clean.cameras[trained]),
+        )
+
+
+def disturbed(scene: Scene, degrees: float, percent: float, seed: int = 0) -> Scene:
+    """The scene with noise of exactly this size on every pose."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(len(scene), 2, 3, generator=generator, dtype=torch.float64)
+    turns, shifts = torch.nn.functional.normalize(directions, dim=-1).unbind(1)
+    twists = torch.cat([turns * torch.deg2rad(torch.tensor(degrees)), shifts * SIDE * percent / 100], dim=1)
+    return replace(scene, cameras=moved_cameras(scene.cameras, twists))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scene")
+    parser.add_argument("--downscale", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--views", type=int, default=8, help="held-out views to score")
+    parser.add_argument("--degrees", type=float, default=1.0)
+    parser.add_argument("--percent", type=float, default=1.0)
+    parser.add_argument("--set", nargs="*", default=[])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
