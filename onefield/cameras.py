@@ -14,19 +14,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onefield.errors import UsageError
+from onefield.lenses import (
+    NEAR_AXIS,
+    brown_directions,
+    brown_linear,
+    brown_positions,
+    fisheye_directions,
+    fisheye_linear,
+    fisheye_positions,
+    plane_slopes,
+)
 from onefield.types import Rays
 
-# Quadratic convergence: from the distorted point as the first guess, real lenses need 3 to 5 rounds for 1e-12.
-_NEWTON_ROUNDS = 10
-# After a step below this (normalised image coordinates) the next error is about its square: nothing is left to gain.
-_CONVERGED = 1e-5
-# One Newton step moves at most this far in normalised image coordinates (45 degrees of field), so that a pixel beyond
-# the range of the distortion polynomial ends at a finite ray.
-_LARGEST_STEP = 1.0
-# Determinants below this mean that the polynomial folds; a step there would have no direction.
-_SMALLEST_DETERMINANT = 1e-9
-# Squared image radii below this are the fisheye's axis, where the direction is (0, 0, 1).
-_ON_AXIS = 1e-24
+# As Kerbl et al. (2023) have it.
+_LINEAR_MARGIN = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,20 +161,27 @@ class Cameras:
         directions = torch.nn.functional.normalize(directions, dim=-1)
         return Rays(chosen(position).float(), directions.float(), camera_indices=index)
 
-    def image_rays(self, index: int) -> Rays:
+    def image_rays(self, index: int) -> Picture:
         """Rays through all pixel centres of one view, row by row from the top left.
 
         Raises:
             UsageError: there is no such view.
         """
-        camera = self[index]
-        device = self.focal.device
+        camera, device = self[index], self.focal.device
         rows = torch.arange(int(camera.height), dtype=torch.float64, device=device) + 0.5
         columns = torch.arange(int(camera.width), dtype=torch.float64, device=device) + 0.5
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        pixels = torch.stack([x.reshape(-1), y.reshape(-1)], dim=-1)
-        views = torch.full((pixels.shape[0],), index % len(self), dtype=torch.int64, device=device)
-        return self.rays(views, pixels)
+        views = torch.full((len(rows) * len(columns),), index % len(self), dtype=torch.int64, device=device)
+        if self.distorted or self.skewed:
+            y, x = torch.meshgrid(rows, columns, indexing="ij")
+            rays = self.rays(views, torch.stack([x.reshape(-1), y.reshape(-1)], dim=-1))
+            return Picture(rays.origins, rays.directions, camera_indices=views, camera=camera)
+        # directions are a sum of one vector a row and one a column
+        right, down, forward, position = camera.camera_to_world[0].unbind(-1)
+        across = (columns - camera.center[0, 0])[:, None] / camera.focal[0, 0] * right
+        along = (rows - camera.center[0, 1])[:, None] / camera.focal[0, 1] * down + forward
+        directions = torch.nn.functional.normalize((along[:, None] + across[None]).reshape(-1, 3), dim=-1)
+        origins = position.float().expand(len(views), 3)
+        return Picture(origins, directions.float(), camera_indices=views, camera=camera)
 
     def project(
         self, camera_indices: Int[Tensor, "*b"], points: Float[Tensor, "*b 3"]
@@ -205,6 +213,66 @@ class Cameras:
         if self.skewed:
             pixels = torch.stack([pixels[:, 0] + self.skew[index] * image[:, 1], pixels[:, 1]], dim=-1)
         return pixels.reshape(*batch, 2).to(points.dtype), depth.reshape(batch).to(points.dtype)
+
+    def linearised(
+        self, points: Float[Tensor, "P 3"], margin: float = _LINEAR_MARGIN
+    ) -> tuple[Float[Tensor, "P 2"], Float[Tensor, "P"], Float[Tensor, "P 2 3"]]:
+        """Image positions in the one view of this batch, and how they follow points; differentiable in the pose, too.
+
+        Args:
+            points: world coordinates.
+            margin: share of the picture's half size beyond its border from where on a perspective picture's Jacobian
+                stays as it is (0.3 as in 3D Gaussian splatting): far out it says nothing about what is nearer.
+
+        Returns:
+            Pixels, depth (along the optical axis; for a fisheye the distance from the camera) and the Jacobian of
+            pixels by world coordinates, in the points' precision. Where depth is not above 0 the others mean nothing,
+            but they are finite.
+
+        Raises:
+            UsageError: the batch has not just one view.
+        """
+        if len(self) != 1:
+            raise UsageError(f"A projection is linearised for one view, but the batch has {len(self)}.")
+        rotation, position = self.camera_to_world[0, :, :3].to(points), self.camera_to_world[0, :, 3].to(points)
+        offsets = points - position
+        local = offsets @ rotation
+        ahead = local[:, 2:] > 0
+        if bool(self.fisheye):
+            # one sees behind itself, too, but for straight back
+            ahead = ahead | (local[:, :2].square().sum(-1, keepdim=True) > NEAR_AXIS * local[:, 2:].square())
+        local = torch.where(ahead, local, torch.ones_like(local))
+        scaled = self.focal[0].to(points)
+        if bool(self.fisheye):
+            plane, slopes = fisheye_linear(local, self.distortion.to(points))
+            depth = torch.where(ahead[:, 0], local.norm(dim=-1), 0.0)
+        else:
+            plane, depth = local[:, :2] / local[:, 2:], torch.where(ahead[:, 0], local[:, 2], 0.0)
+            half = 0.5 * torch.stack([self.width[0], self.height[0]]).to(scaled) / scaled
+            middle = half - self.center[0].to(points) / scaled
+            held = torch.maximum(torch.minimum(plane, middle + (1 + margin) * half), middle - (1 + margin) * half)
+            slopes = plane_slopes(held, local[:, 2])
+            if self.distorted:
+                plane, bends = brown_linear(
+                    plane, held, torch.cat([self.distortion, self.radial8[:, None]], 1).to(points)
+                )
+                slopes = bends @ slopes
+        pixels = plane * scaled + self.center[0].to(points)
+        jacobians = slopes * scaled[:, None]
+        if self.skewed:
+            skew = self.skew[0].to(points)
+            pixels = torch.stack([pixels[:, 0] + skew * plane[:, 1], pixels[:, 1]], dim=-1)
+            jacobians = torch.stack([jacobians[:, 0] + skew * slopes[:, 1], jacobians[:, 1]], dim=1)
+        return pixels, depth, jacobians @ rotation.mT
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Cameras:
+        """The same views on a window of their pictures, which must lie inside them."""
+        return replace(
+            self,
+            center=self.center - self.center.new_tensor([left, top]),
+            width=torch.full_like(self.width, width),
+            height=torch.full_like(self.height, height),
+        )
 
     def resized(self, width: int | Tensor, height: int | Tensor) -> Cameras:
         """The same views on images resampled to a new size; each axis scales by its own exact factor.
@@ -240,13 +308,13 @@ class Cameras:
         columns = (*self.distortion.unbind(-1), self.radial8)
         coefficients = torch.stack([column.index_select(0, index) for column in columns]).T
         if not bool(self.fisheye.any()):
-            return _brown_directions(image, coefficients)
+            return brown_directions(image, coefficients)
         if bool(self.fisheye.all()):
-            return _fisheye_directions(image, coefficients)
+            return fisheye_directions(image, coefficients)
         # Each model gets the other's rays without coefficients, so that no polynomial meets foreign numbers.
         chosen = self.fisheye.index_select(0, index).unsqueeze(-1)
-        brown = _brown_directions(image, coefficients.masked_fill(chosen, 0.0))
-        fisheye = _fisheye_directions(image, coefficients.masked_fill(~chosen, 0.0))
+        brown = brown_directions(image, coefficients.masked_fill(chosen, 0.0))
+        fisheye = fisheye_directions(image, coefficients.masked_fill(~chosen, 0.0))
         return torch.where(chosen, fisheye, brown)
 
     def _image_positions(self, index: Tensor, local: Tensor) -> Tensor:
@@ -256,10 +324,10 @@ class Cameras:
         if not self.distorted:
             return plane
         coefficients = torch.cat([self.distortion[index], self.radial8[index, None]], dim=-1)
-        positions = _distort_without_folding(plane, coefficients)
+        positions = brown_positions(plane, coefficients)
         if bool(self.fisheye.any()):
             chosen = self.fisheye[index].unsqueeze(-1)
-            positions = torch.where(chosen, _fisheye_positions(local, coefficients), positions)
+            positions = torch.where(chosen, fisheye_positions(local, coefficients), positions)
         return positions
 
     @property
@@ -273,84 +341,35 @@ class Cameras:
         return bool((self.skew != 0).any())
 
 
-def _distort(plane: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Brown-Conrady with a rational radial part: distorted x and y, and the derivatives dx/dx, dx/dy = dy/dx, dy/dy.
+@dataclass(frozen=True)
+class Picture(Rays):
+    """The rays through all pixels of one view, row by row from the top left, with the view itself.
 
-    OpenCV's camera model, https://docs.opencv.org/4.x/d9/d0c/group__calib3d.html, with one more radial coefficient.
+    Attributes:
+        camera: the view, or the part of it that is looked at; a batch of one.
     """
-    x, y = plane.unbind(-1)
-    k1, k2, p1, p2, k3, k4, k5, k6, radial8 = coefficients.unbind(-1)
-    xx, yy, xy = x * x, y * y, x * y
-    r2 = xx + yy
-    numerator = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * radial8)))
-    denominator = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = numerator / denominator
-    numerator_slope = k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * radial8))
-    denominator_slope = k4 + r2 * (2 * k5 + r2 * 3 * k6)
-    slope2 = 2 * (numerator_slope - radial * denominator_slope) / denominator
-    u = x * radial + 2 * p1 * xy + p2 * (r2 + 2 * xx)
-    v = y * radial + p1 * (r2 + 2 * yy) + 2 * p2 * xy
-    du_dx = radial + xx * slope2 + 2 * p1 * y + 6 * p2 * x
-    dv_dy = radial + yy * slope2 + 6 * p1 * y + 2 * p2 * x
-    cross = xy * slope2 + 2 * p1 * x + 2 * p2 * y
-    return u, v, du_dx, cross, dv_dy
 
+    camera: Cameras | None = None
 
-def _distort_without_folding(plane: Tensor, coefficients: Tensor) -> Tensor:
-    u, v, du_dx, cross, dv_dy = _distort(plane, coefficients)
-    folded = (du_dx * dv_dy - cross * cross <= 0) | (du_dx + dv_dy <= 0)
-    return torch.where(folded.unsqueeze(-1), plane, torch.stack([u, v], dim=-1))
+    def __post_init__(self) -> None:
+        if self.camera is None or len(self.camera) != 1 or len(self) != self.shape[0] * self.shape[1]:
+            raise UsageError("A picture needs its one camera, and a ray for each of its pixels.")
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.camera.height), int(self.camera.width)
 
-def _brown_directions(image: Tensor, coefficients: Tensor) -> Tensor:
-    """Newton's method on `_distort`."""
-    plane = image
-    for _ in range(_NEWTON_ROUNDS):
-        u, v, a, b, c = _distort(plane, coefficients)
-        error_u, error_v = image[:, 0] - u, image[:, 1] - v
-        determinant = a * c - b * b
-        usable = determinant.abs() > _SMALLEST_DETERMINANT
-        safe = torch.where(usable, determinant, torch.ones_like(determinant))
-        step = torch.stack([c * error_u - b * error_v, a * error_v - b * error_u], dim=-1) / safe.unsqueeze(-1)
-        step = torch.where(usable.unsqueeze(-1), step, torch.zeros_like(step))
-        step = torch.nan_to_num(step).clamp(-_LARGEST_STEP, _LARGEST_STEP)
-        plane = plane + step
-        if bool((step.abs() < _CONVERGED).all()):
-            break
-    return torch.cat([plane, torch.ones_like(plane[:, :1])], dim=-1)
+    def detach(self) -> Picture:
+        """The same rays and camera without a gradient to whatever moved them."""
+        pose = self.camera.camera_to_world.detach()
+        return replace(
+            self,
+            origins=self.origins.detach(),
+            directions=self.directions.detach(),
+            camera=replace(self.camera, camera_to_world=pose),
+        )
 
-
-def _fisheye_angle(theta: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-    """Kannala-Brandt: distorted radius for an angle from the axis (radians), and its derivative."""
-    k1, k2, k3, k4 = coefficients[:, :4].unbind(-1)
-    t2 = theta * theta
-    radius = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
-    slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
-    return radius, slope
-
-
-def _fisheye_directions(image: Tensor, coefficients: Tensor) -> Tensor:
-    radius2 = (image * image).sum(-1)
-    off_axis = radius2 > _ON_AXIS
-    target = torch.where(off_axis, radius2, torch.ones_like(radius2)).sqrt()
-    theta = target.clamp(max=torch.pi)
-    for _ in range(_NEWTON_ROUNDS):
-        radius, slope = _fisheye_angle(theta, coefficients)
-        usable = slope.abs() > _SMALLEST_DETERMINANT
-        step = torch.where(usable, (target - radius) / torch.where(usable, slope, torch.ones_like(slope)), 0.0)
-        step = torch.nan_to_num(step).clamp(-_LARGEST_STEP, _LARGEST_STEP)
-        theta = (theta + step).clamp(0, torch.pi)
-        if bool((step.abs() < _CONVERGED).all()):
-            break
-    sideways = image * (theta.sin() / target).unsqueeze(-1)
-    directions = torch.cat([sideways, theta.cos().unsqueeze(-1)], dim=-1)
-    return torch.where(off_axis.unsqueeze(-1), directions, directions.new_tensor([0.0, 0.0, 1.0]))
-
-
-def _fisheye_positions(local: Tensor, coefficients: Tensor) -> Tensor:
-    radius2 = (local[:, :2] * local[:, :2]).sum(-1)
-    off_axis = radius2 > _ON_AXIS
-    radius = torch.where(off_axis, radius2, torch.ones_like(radius2)).sqrt()
-    distorted, _ = _fisheye_angle(torch.atan2(radius, local[:, 2]), coefficients)
-    positions = local[:, :2] * (distorted / radius).unsqueeze(-1)
-    return torch.where(off_axis.unsqueeze(-1), positions, torch.zeros_like(positions))
+    def to(self, device: torch.device | str) -> Picture:
+        """The same rays and camera on another device."""
+        return Picture(**vars(super().to(device)), camera=self.camera.to(device))

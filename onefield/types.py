@@ -118,7 +118,7 @@ class Rays:
         return self.origins.shape[0]
 
     def __getitem__(self, selection: slice | Tensor) -> Rays:
-        picked = {f.name: getattr(self, f.name) for f in fields(self)}
+        picked = {f.name: getattr(self, f.name) for f in fields(Rays)}
         return Rays(**{name: None if t is None else t[selection] for name, t in picked.items()})
 
     def detach(self) -> Rays:
@@ -127,7 +127,7 @@ class Rays:
 
     def to(self, device: torch.device | str) -> Rays:
         """The same rays on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {f.name: getattr(self, f.name) for f in fields(Rays)}
         return Rays(**{name: None if t is None else t.to(device) for name, t in moved.items()})
 
 
@@ -155,14 +155,32 @@ class RaySamples:
 
 
 @dataclass(frozen=True)
+class Splats:
+    """What Gaussians did on a picture, for those who decide which to clone, split or drop.
+
+    Attributes:
+        pixels: middles on the picture; its ``grad`` is there after the backward.
+        tally: whose ``grad`` then is the sum of each pixel's absolute gradient of ``pixels``, where it was asked for.
+        reach: half width and half height on the picture in pixels, 0 for those that were not seen.
+    """
+
+    pixels: Float[Tensor, "P 2"]
+    tally: Float[Tensor, "P 2"]
+    reach: Float[Tensor, "P 2"]
+
+
+@dataclass(frozen=True)
 class Rendering:
     """What a renderer answers for rays.
 
     Attributes:
         color: composited over the background, same colour space as the field's.
-        depth: opacity-weighted mean distance along the unit ray direction, world units (0 where nothing was hit).
+        depth: opacity-weighted mean distance along the unit ray direction, world units (0 where nothing was hit); None
+            from a renderer that was made without.
         opacity: accumulated opacity in [0, 1].
         normal: opacity-weighted unit normal, pointing out, where the renderer was asked for it.
+        distortion: how far what was blended lies apart in depth, where the renderer knows it.
+        splats: where Gaussians were splatted.
         samples, weights: the packed intervals and their compositing weights (renderers that have them).
         densities: density at the packed intervals.
         proposals: for each proposal round (edges ``R S+1``, weights ``R S``); empty for other samplers.
@@ -170,9 +188,11 @@ class Rendering:
     """
 
     color: Float[Tensor, "R 3"]
-    depth: Float[Tensor, "R"]
+    depth: Float[Tensor, "R"] | None
     opacity: Float[Tensor, "R"]
     normal: Float[Tensor, "R 3"] | None = None
+    distortion: Float[Tensor, "R"] | None = None
+    splats: Splats | None = None
     samples: RaySamples | None = None
     weights: Float[Tensor, "N"] | None = None
     densities: Float[Tensor, "N"] | None = None

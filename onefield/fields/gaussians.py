@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from onefield.errors import DataError, UsageError
 from onefield.fields.field import Field
+from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.gaussian_mixture import gaussian_mixture
 from onefield.kernels.harmonic_colors import MOST_DEGREE, harmonic_basis
 from onefield.types import Bounds, Gaussians, PointCloud, Sample
@@ -170,17 +171,6 @@ class GaussianField(Field):
             mean = (sums.unflatten(1, (-1, 3)) * basis[:, :, None]).sum(1) / torch.where(seen, density, 1.0)[:, None]
             color = (mean + _GREY).clamp(0, 1)
         return Sample(density=density if "density" in want else None, color=color)
-
-
-def rotations(quaternions: Float[Tensor, "P 4"]) -> Float[Tensor, "P 3 3"]:
-    """Matrices whose columns are the Gaussians' axes, from quaternions wxyz of any length but 0."""
-    w, x, y, z = functional.normalize(quaternions, dim=-1).unbind(-1)
-    entries = (
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    )  # fmt: skip
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
 
 
 def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:

@@ -13,8 +13,8 @@ from onefield.fields.gaussians import (
     GaussianField,
     HasGaussians,
     neighbour_distances,
-    rotations,
 )
+from onefield.kernels.gaussian_footprints import rotations
 from onefield.types import Bounds, Gaussians, PointCloud
 
 CUBE = Bounds.cube(1.0)

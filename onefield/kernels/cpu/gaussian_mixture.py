@@ -28,7 +28,12 @@ _ZERO = np.float32(0)
 _CHUNK = 64
 
 
-@njit("void(float32[:,::1],float32[:,:,::1],float32[::1],float32[::1],int64,int32[:,::1])", parallel=True, cache=True)
+@njit(
+    "void(float32[:,::1],float32[:,:,::1],float32[::1],float32[::1],int64,int32[:,::1])",
+    parallel=True,
+    cache=True,
+    error_model="numpy",
+)
 def _reached_cells(means, whitening, low, cell, cells, spans):
     """First and last cell that each Gaussian reaches into, an axis; an empty span where it reaches none."""
     for i in prange(means.shape[0]):
@@ -105,6 +110,7 @@ def _list_points(points, low, cell, cells, owner, starts, order):
     parallel=True,
     cache=True,
     fastmath=_FAST,
+    error_model="numpy",
 )
 def _mixture(points, means, whitening, amplitudes, features, owner, starts, entries, total, sums):
     width = features.shape[1]
@@ -135,6 +141,7 @@ def _mixture(points, means, whitening, amplitudes, features, owner, starts, entr
     parallel=True,
     cache=True,
     fastmath=_FAST,
+    error_model="numpy",
 )
 def _points_backward(
     for_total, for_sums, points, means, whitening, amplitudes, features, owner, starts, entries, for_points
@@ -172,6 +179,7 @@ def _points_backward(
     parallel=True,
     cache=True,
     fastmath=_FAST,
+    error_model="numpy",
 )
 def _gaussians_backward(  # noqa: PLR0913 - compiled
     for_total, for_sums, points, means, whitening, amplitudes, features, spans, cells, starts, order,

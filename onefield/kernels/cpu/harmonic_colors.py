@@ -85,6 +85,7 @@ def _slope(x, y, z, bands, g):
     parallel=True,
     cache=True,
     fastmath=_FAST,
+    error_model="numpy",
 )
 def _colors(directions, band0, band1, band2, band3, bands, colors):
     count = directions.shape[0]
@@ -116,6 +117,7 @@ def _colors(directions, band0, band1, band2, band3, bands, colors):
     parallel=True,
     cache=True,
     fastmath=_FAST,
+    error_model="numpy",
 )
 def _backward(
     for_colors, directions, band0, band1, band2, band3, bands, for_directions, for_band0, for_band1, for_band2,

@@ -48,7 +48,54 @@ print("agreed")
 """
 
 
-@pytest.mark.parametrize("script", [MIXTURE, COLORS], ids=["mixture", "colors"])
+FOOTPRINTS = """
+import torch
+from onefield.kernels import gaussian_footprints as contract
+from onefield.kernels.cuda import gaussian_footprints as twin
+
+torch.manual_seed(0)
+inputs = (torch.randn(150, 2, 3) * 20, torch.randn(150, 3) - 3, torch.randn(150, 4))
+slopes = torch.randn(150, 3), torch.randn(150)
+pairs = zip(twin.footprints(*inputs, 0.3), contract._reference(*inputs, 0.3))
+given = (*slopes, *inputs, 0.3)
+pairs = [*pairs, *zip(twin.footprints_backward(*given), contract._backward_reference(*given))]
+for found, expected in pairs:
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.detach().abs().max().item())
+print("agreed")
+"""
+
+BLENDING = """
+import torch
+from onefield.kernels import gaussian_blending as contract
+from onefield.kernels.cuda import gaussian_blending as twin
+from onefield.kernels.gaussian_tiles import _reference as sort_into_tiles
+
+torch.manual_seed(0)
+width, height = 20, 37
+for channels in (3, 5):
+    pixels = torch.rand(60, 2) * torch.tensor([width, height])
+    axes = torch.randn(60, 2, 2) * 4
+    covariances = axes @ axes.mT + 0.3 * torch.eye(2)
+    inverse = torch.linalg.inv(covariances)
+    conics = torch.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]], 1)
+    variances = torch.stack([covariances[:, 0, 0], covariances[:, 1, 1]], 1)
+    opacities = torch.rand(60) * 1.1
+    tiles = sort_into_tiles(pixels, conics, variances, opacities, torch.rand(60) + 1, width, height)
+    inputs = (torch.cat([pixels, conics, opacities[:, None]], 1), torch.rand(60, channels))
+    shown = twin.blend(*inputs, torch.zeros_like(pixels), *tiles, width, height, 0.99)
+    slopes = torch.randn(height, width, channels + 1)
+    pairs = [(shown, contract._reference(*inputs, torch.zeros_like(pixels), *tiles, width, height, 0.99))]
+    given = (slopes, shown, *inputs, *tiles, 0.99, True)
+    pairs += zip(twin.blend_backward(*given), contract._backward_reference(*given))
+    for found, truth in pairs:
+        torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-5 * max(1.0, truth.abs().max().item()))
+print("agreed")
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [MIXTURE, COLORS, FOOTPRINTS, BLENDING], ids=["mixture", "colors", "footprints", "blending"]
+)
 def test_launches_agree_with_the_reference(script):
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)

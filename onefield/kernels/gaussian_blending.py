@@ -1,0 +1,161 @@
+"""Blending Gaussians on a picture, near to far: contract and PyTorch reference.
+
+At a pixel a Gaussian has ``alpha = min(max_alpha, opacity exp(-d^T conic d / 2))``, d from its middle to the pixel's;
+what lies below 1/255 counts as nothing. A pixel shows ``sum_i w_i f_i`` with ``w_i = T_i alpha_i`` and ``T_i`` the
+product of ``1 - alpha_j`` over all j before i, and ends before the first Gaussian that would take T below 1e-4 (Kerbl
+et al. (2023), eq. 3 and appendix C). Depth, its square and normals are features like any other, so that expected depth
+and distortion come out of the same sum. Gradients stop at the cuts, and where alpha is held at its maximum.
+
+Inside, middle, conic and opacity are one row of six numbers a Gaussian, and transmittance is the last channel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.kernels.dispatch import Operation
+from onefield.kernels.gaussian_tiles import LEAST_ALPHA, TILE, Tiles, tile_grid
+
+# Transmittance below which nothing is added.
+STOP = 1e-4
+MAX_ALPHA = 0.99
+"""As in the original and in gsplat since 1.6; gsplat 1.5 takes 0.999."""
+
+_LOG_LEAST = math.log(LEAST_ALPHA)
+
+
+class _ToEachPixel(torch.autograd.Function):
+    """Middles repeated for each pixel; on the way back gradients are summed, and the absolute ones for the tally."""
+
+    @staticmethod
+    def forward(ctx, middles: Tensor, tally: Tensor, count: int) -> Tensor:
+        return middles.expand(count, *middles.shape)
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, Tensor, None]:
+        return slope.sum(0), slope.abs().sum(0), None
+
+
+def _tile_reference(centres: Tensor, ellipses: Tensor, features: Tensor, tally: Tensor, max_alpha: float) -> Tensor:
+    """Features and transmittance at pixel centres of Gaussians that are given near to far."""
+    x, y = (centres[:, None] - _ToEachPixel.apply(ellipses[:, :2], tally, len(centres))).unbind(-1)
+    xx, xy, yy, opacities = ellipses[:, 2:].unbind(1)
+    power = -0.5 * (xx * x * x + yy * y * y) - xy * x * y
+    alpha = (opacities * torch.exp(power)).clamp(max=max_alpha)
+    alpha = torch.where(power + torch.log(opacities) >= _LOG_LEAST, alpha, 0.0)
+    alpha = torch.where((1 - alpha).cumprod(1) >= STOP, alpha, 0.0)
+    after = (1 - alpha).cumprod(1)
+    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
+    return torch.cat([(before * alpha) @ features, after[:, -1:]], dim=1)
+
+
+def _reference(
+    ellipses: Tensor, features: Tensor, tally: Tensor, owners: Tensor, slots: Tensor, offsets: Tensor, starts: Tensor,
+    reach: Tensor, width: int, height: int, max_alpha: float,
+) -> Tensor:  # fmt: skip
+    """See `gaussian_blend`; tile by tile."""
+    columns, _ = tile_grid(width, height)
+    shown = torch.cat([features.new_zeros(height, width, features.shape[1]), features.new_ones(height, width, 1)], -1)
+    rows, places = (torch.arange(side, device=ellipses.device) for side in (height, width))
+    for tile in (offsets.diff() > 0).nonzero()[:, 0].tolist():
+        top, start = tile // columns * TILE, tile % columns * TILE
+        down, across = rows[top : top + TILE, None], places[None, start : start + TILE]
+        y, x = torch.broadcast_tensors(down + 0.5, across + 0.5)
+        centres = torch.stack([x, y], dim=-1).reshape(-1, 2).to(ellipses)
+        chosen = owners[offsets[tile] : offsets[tile + 1]].long()
+        sums = _tile_reference(centres, ellipses[chosen], features[chosen], tally[chosen], max_alpha)
+        shown = shown.index_put((down, across), sums.unflatten(0, x.shape))
+    return shown
+
+
+def _backward_reference(
+    for_shown: Tensor, shown: Tensor, ellipses: Tensor, features: Tensor, owners: Tensor, slots: Tensor,
+    offsets: Tensor, starts: Tensor, reach: Tensor, max_alpha: float, tallied: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    height, width, _ = shown.shape
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_(True) for tensor in (ellipses, features, ellipses[:, :2])]
+        again = _reference(*leaves, owners, slots, offsets, starts, reach, width, height, max_alpha)
+        return torch.autograd.grad(again, leaves, for_shown, allow_unused=True, materialize_grads=True)
+
+
+blend_operation = Operation(
+    name="gaussian_blend",
+    schema=(
+        "(Tensor ellipses, Tensor features, Tensor tally, Tensor owners, Tensor slots, Tensor offsets, Tensor starts, "
+        "Tensor reach, int width, int height, float max_alpha) -> Tensor"
+    ),
+    reference=_reference,
+    fake=lambda ellipses, features, tally, owners, slots, offsets, starts, reach, width, height, max_alpha: (
+        features.new_empty(height, width, features.shape[1] + 1)
+    ),
+    cpu="onefield.kernels.cpu.gaussian_blending:blend",
+    cuda="onefield.kernels.cuda.gaussian_blending:blend",
+)
+
+blend_backward_operation = Operation(
+    name="gaussian_blend_backward",
+    schema=(
+        "(Tensor for_shown, Tensor shown, Tensor ellipses, Tensor features, Tensor owners, Tensor slots, "
+        "Tensor offsets, Tensor starts, Tensor reach, float max_alpha, bool tallied) -> (Tensor, Tensor, Tensor)"
+    ),
+    reference=_backward_reference,
+    fake=lambda for_shown, shown, ellipses, features, *_: (
+        torch.empty_like(ellipses),
+        torch.empty_like(features),
+        ellipses.new_empty(ellipses.shape[0], 2),
+    ),
+    cpu="onefield.kernels.cpu.gaussian_blending:blend_backward",
+    cuda="onefield.kernels.cuda.gaussian_blending:blend_backward",
+)
+
+
+def _setup(ctx, inputs: tuple, output: Tensor) -> None:
+    ellipses, features, tally, *tiles, _, _, ctx.max_alpha = inputs
+    ctx.save_for_backward(output, ellipses, features, *tiles)
+    ctx.tallied = tally.requires_grad
+
+
+def _backward(ctx, for_shown: Tensor) -> tuple:
+    for_ellipses, for_features, tally = blend_backward_operation(
+        for_shown, *ctx.saved_tensors, ctx.max_alpha, ctx.tallied
+    )
+    return for_ellipses, for_features, tally if ctx.tallied else None, *(None,) * 8
+
+
+blend_operation.register_autograd(_backward, _setup)
+
+
+def gaussian_blend(
+    pixels: Float[Tensor, "P 2"],
+    conics: Float[Tensor, "P 3"],
+    opacities: Float[Tensor, "P"],
+    features: Float[Tensor, "P f"],
+    tiles: Tiles,
+    width: int,
+    height: int,
+    *,
+    max_alpha: float = MAX_ALPHA,
+    tally: Float[Tensor, "P 2"] | None = None,
+) -> tuple[Float[Tensor, "H W f"], Float[Tensor, "H W"]]:
+    """What each pixel shows, without a background, and the transmittance that is left for one.
+
+    Gradients go to the first four inputs; the kernels' backward can't be differentiated again.
+
+    Args:
+        pixels, conics: middles and inverse covariances (xx, xy, yy) on the picture.
+        opacities: in the middles, in [0, 1].
+        features: any number of channels.
+        tiles: who reaches where, of the same Gaussians.
+        max_alpha: upper bound of alpha, below 1.
+        tally: without influence on the picture; where it requires a gradient, that becomes the sum over pixels of the
+            absolute values of each pixel's gradient of ``pixels`` (Ye et al., "AbsGS" (2024), eq. 8).
+    """
+    ellipses = torch.cat([pixels, conics, opacities[:, None]], dim=1)
+    extra = torch.zeros_like(pixels) if tally is None else tally
+    shown = blend_operation(ellipses, features, extra, *tiles, width, height, max_alpha)
+    return shown[..., :-1], shown[..., -1]
