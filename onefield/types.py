@@ -162,11 +162,13 @@ class Splats:
         pixels: middles on the picture; its ``grad`` is there after the backward.
         tally: whose ``grad`` then is the sum of each pixel's absolute gradient of ``pixels``, where it was asked for.
         reach: half width and half height on the picture in pixels, 0 for those that were not seen.
+        size: height and width of the picture.
     """
 
     pixels: Float[Tensor, "P 2"]
     tally: Float[Tensor, "P 2"]
     reach: Float[Tensor, "P 2"]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)

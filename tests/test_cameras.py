@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from onefield.cameras import Cameras
+from onefield.cameras import Cameras, Picture
 from onefield.errors import UsageError
 
 BROWN = [0.12, -0.05, 0.002, -0.003, 0.01, 0.03, -0.02, 0.004]
@@ -150,3 +150,77 @@ def test_wrong_shapes_are_named():
     base = three_cameras()
     with pytest.raises(UsageError, match="distortion of shape"):
         replace(base, distortion=base.distortion[:, :4])
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("skewed", [False, True])
+def test_a_linearised_projection_has_the_projections_value_and_slope(index, skewed):
+    camera = three_cameras()[index]
+    if skewed:
+        camera = replace(camera, skew=torch.tensor([3.0], dtype=torch.float64))
+    points = torch.rand(30, 3, dtype=torch.float64) - 0.5
+    points[0] = camera.positions[0] + 2 * camera.forwards[0]  # on the axis
+    pixels, depth, jacobians = camera.linearised(points)
+    truth, along = camera.project(torch.tensor([0]), points)
+    torch.testing.assert_close(pixels, truth, rtol=0, atol=1e-9)
+    if index < 2:
+        torch.testing.assert_close(depth, along)
+    else:
+        torch.testing.assert_close(depth, (points - camera.positions[0]).norm(dim=-1))
+    step = 1e-5
+    for axis in range(3):
+        offset = torch.zeros(3, dtype=torch.float64)
+        offset[axis] = step
+        high, low = (camera.project(torch.tensor([0]), points + sign * offset)[0] for sign in (1, -1))
+        torch.testing.assert_close(jacobians[:, :, axis], (high - low) / (2 * step), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_linearised_projection_is_differentiated_right(index):
+    camera = three_cameras()[index]
+    points = (torch.rand(4, 3, dtype=torch.float64) - 0.5).requires_grad_(True)
+    pose = camera.camera_to_world.clone().requires_grad_(True)
+    assert torch.autograd.gradcheck(
+        lambda moved, where: replace(camera, camera_to_world=moved).linearised(where), (pose, points)
+    )
+
+
+def test_a_linearised_projection_is_held_beyond_the_picture_and_finite_behind_it():
+    camera = three_cameras()[0]
+    right, forward, eye = camera.camera_to_world[0, :, 0], camera.forwards[0], camera.positions[0]
+    points = torch.stack([eye + forward + 5 * right, eye + forward + 9 * right, eye - forward, eye])
+    pixels, depth, jacobians = camera.linearised(points)
+    # sideways motion towards the camera counts as at the margin for both
+    torch.testing.assert_close(jacobians[0], jacobians[1])
+    assert pixels[1, 0] > pixels[0, 0]
+    assert depth[2] == depth[3] == 0
+    assert torch.isfinite(jacobians).all()
+    assert torch.isfinite(pixels).all()
+    with pytest.raises(UsageError, match="batch has 3"):
+        three_cameras().linearised(points)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_window_of_a_picture_sees_what_the_picture_sees_there(index):
+    whole = three_cameras()[index].resized(64, 48)
+    window = whole.cropped(10, 5, 20, 7)
+    rays, part = whole.image_rays(0), window.image_rays(0)
+    assert part.shape == (7, 20)
+    expected = rays.directions.reshape(48, 64, 3)[5:12, 10:30].reshape(-1, 3)
+    torch.testing.assert_close(part.directions, expected, atol=2e-6, rtol=0)
+
+
+def test_a_picture_knows_its_rays_and_its_camera():
+    cameras = three_cameras().resized(6, 4)
+    picture = cameras.image_rays(1)
+    assert isinstance(picture, Picture)
+    assert picture.shape == (4, 6)
+    assert set(picture.camera_indices.tolist()) == {1}
+    some = picture[3:5]
+    assert not isinstance(some, Picture)
+    assert torch.equal(some.directions, picture.directions[3:5])
+    assert isinstance(picture.to("cpu"), Picture)
+    moved = replace(picture.camera, camera_to_world=picture.camera.camera_to_world.clone().requires_grad_(True))
+    assert not replace(picture, camera=moved).detach().camera.camera_to_world.requires_grad
+    with pytest.raises(UsageError, match="a ray for each"):
+        replace(picture, camera=picture.camera.resized(5, 4))

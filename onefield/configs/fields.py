@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from onefield.configs.gaussians import GaussianSet
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonicsEncoding
 from onefield.fields.field import Field
@@ -176,5 +177,5 @@ class DistanceField:
         return DistanceAsDensity(inner, beta=self.beta)
 
 
-FieldConfig = HashField | FourierField | DenseField | DistanceField
+FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet
 """Every field that a method can be configured with; a new one is added here."""

@@ -6,8 +6,10 @@ import torch
 
 from onefield.cameras import Cameras
 from onefield.configs.fields import DenseField, FieldConfig, FourierField
+from onefield.configs.gaussians import GaussianSet
 from onefield.configs.method import MethodConfig, outlook
 from onefield.configs.reading import changed, to_plain
+from onefield.configs.renderers import Splat
 from onefield.data.scene import Scene
 from onefield.errors import ResourceError, UsageError
 from onefield.fields.field import Field
@@ -60,7 +62,7 @@ def require_rendering_memory(cameras: Cameras, cure: str) -> None:
     require(rendering_need(cameras), task, cure)
 
 
-def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler]:
+def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler | None]:
     """Field and sampler of a method for a scene as sizes without values: on the meta device, which allocates nothing.
 
     Raises:
@@ -70,7 +72,8 @@ def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler]:
     seen = outlook(scene)
     try:
         with torch.device("meta"):
-            return config.field.build(scene.bounded, scene.extent_scale), config.sampler.build(seen)
+            field = config.field.build(scene.bounded, scene.extent_scale)
+            return field, None if isinstance(config.renderer, Splat) else config.sampler.build(seen)
     except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
         raise ResourceError(
             f"The sizes of method '{config.method}' are beyond any machine ({str(error).splitlines()[0]}); lower "
@@ -85,6 +88,8 @@ def _training_need(config: MethodConfig, scene: Scene, downscale: int) -> Memory
 
 def _size_key(config: FieldConfig) -> str:
     """The setting by which a field of this kind grows fastest."""
+    if isinstance(config, GaussianSet):
+        return "field.most"
     if isinstance(config, DenseField):
         return "field.resolution"
     return "field.width" if isinstance(config, FourierField) else "field.log2_table_size"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from onefield.configs.fields import DistanceField, FieldConfig, HashField
+from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import build_objective
+from onefield.configs.renderers import RendererConfig, Splat, Volume
 from onefield.configs.samplers import Occupancy, Outlook, Proposal, SamplerConfig
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
@@ -16,6 +18,9 @@ from onefield.errors import UsageError, nearest_name
 from onefield.losses.line_of_sight import SIGHT_WEIGHT
 from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
+from onefield.renderers.renderer import Renderer
+from onefield.renderers.sampling.sampler import Sampler
+from onefield.renderers.splat import SplatRenderer
 from onefield.renderers.volume import VolumeRenderer
 from onefield.training.appearance import build_appearance
 from onefield.training.method import DEPTH_TERMS, Method
@@ -32,6 +37,7 @@ POINT_QUANTILE, POINT_MARGIN = 0.005, 0.8
 DISTANCE_SHARE = 0.1
 # Proposals learn from nothing else, and nothing else learns from it (mip-NeRF 360, eq. 13).
 INTERLEVEL_WEIGHT = 1.0
+BY_RAYS = Volume()
 # Enough points for a quantile.
 FEWEST_POINTS = 100
 
@@ -69,7 +75,9 @@ def outlook(scene: Scene) -> Outlook:
     )
 
 
-def wanted_losses(weights: dict[str, float], scene: Scene, sampler: SamplerConfig) -> dict[str, float]:
+def wanted_losses(
+    weights: dict[str, float], scene: Scene, sampler: SamplerConfig, renderer: RendererConfig = BY_RAYS
+) -> dict[str, float]:
     """The weights of a configuration, and those that the scene's masks and points and the sampler ask for.
 
     Raises:
@@ -84,9 +92,10 @@ def wanted_losses(weights: dict[str, float], scene: Scene, sampler: SamplerConfi
     asked = {}
     if scene.mask_meaning == "carve":
         asked["carve"] = CARVE_WEIGHT
-    if scene.sightings is not None and not scene.bounded:
+    volume = isinstance(renderer, Volume)
+    if volume and scene.sightings is not None and not scene.bounded:
         asked["line_of_sight"] = SIGHT_WEIGHT
-    if isinstance(sampler, Proposal):
+    if volume and isinstance(sampler, Proposal):
         asked["interlevel"] = INTERLEVEL_WEIGHT
     return asked | weights
 
@@ -101,7 +110,9 @@ class MethodConfig:
         background: ``auto`` takes random colours in training, which nothing dark or bright can hide in, and white in
             evaluation, for photos with alpha and for open scenes (500 to 600 steps gained 0.2 dB on `lego` and 0.3 on
             `fox`, and what is white or black has no holes); another background where the scene's format asks for it;
-            and black where photos show a background that is no part of the region.
+            and black where photos show a background that is no part of the region. Splats are compared in whole
+            neighbourhoods of pixels, which noise behind them would drown: they take white with alpha, else black.
+        renderer: how pixels come from the field; a splatted set of Gaussians needs no sampler.
         prefilter: ask for density without gradients first and train only on samples that are seen.
         refine_poses: learn corrections of the training cameras.
         appearance: learned for each image: ``none``, ``exposure``, ``affine`` or ``code``.
@@ -109,6 +120,7 @@ class MethodConfig:
 
     method: str
     field: FieldConfig = dataclasses.field(default_factory=HashField)
+    renderer: RendererConfig = dataclasses.field(default_factory=Volume)
     sampler: SamplerConfig = dataclasses.field(default_factory=Occupancy)
     losses: dict[str, float] = dataclasses.field(default_factory=lambda: {"huber": 1.0})
     background: str = "auto"
@@ -125,24 +137,49 @@ class MethodConfig:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
+            gaussians = self.field if isinstance(self.field, GaussianSet) else None
             built = self.field.build(scene.bounded, scene.extent_scale)
+            if gaussians is not None:
+                built = gaussians.started(scene)
             sampler = self.sampler.build(outlook(scene))
             background = self._background(scene)
             appearance = build_appearance(self.appearance, len(scene), scene.train_indices, scene.alpha)
-        renderer = VolumeRenderer(sampler, background, prefilter=self.prefilter)
+        weights = wanted_losses(self.losses, scene, self.sampler, self.renderer)
+        renderer = self._renderer(sampler, background, weights, scene)
         renderer.check(built)
-        if isinstance(self.sampler, Occupancy):
+        if isinstance(self.renderer, Volume) and isinstance(self.sampler, Occupancy):
             sampler.mark_invisible(scene.cameras[scene.train_indices])
-        objective = build_objective(wanted_losses(self.losses, scene, self.sampler), built)
+        objective = build_objective(weights, built)
         return Method(
             name=self.method,
             field=built,
             renderer=renderer,
             objective=objective if appearance is None else (*objective, appearance.prior()),
             settings=self.training,
-            strategies=build_strategies(self.field, built),
+            strategies=build_strategies(self.field, built, scene),
             poses=PoseRefinement(scene.cameras, scene.train_indices) if self.refine_poses else None,
             appearance=appearance,
+            rates={} if gaussians is None else gaussians.rates(scene),
+        )
+
+    def _renderer(
+        self, sampler: Sampler, background: Background, weights: dict[str, float], scene: Scene
+    ) -> Renderer:
+        if isinstance(self.renderer, Volume):
+            if weights.get("dssim"):
+                raise UsageError(
+                    f"losses.dssim is {weights['dssim']:g}, but volume rendering learns from single rays; leave it "
+                    "out, or splat (renderer.kind=splat)."
+                )
+            return VolumeRenderer(sampler, background, prefilter=self.prefilter)
+        return SplatRenderer(
+            background,
+            antialiased=self.renderer.antialiased,
+            low_pass=self.renderer.low_pass,
+            max_alpha=self.renderer.max_alpha,
+            near=outlook(scene).near,
+            depths=any(weights.get(name) for name in DEPTH_TERMS),
+            tallied=isinstance(self.field, GaussianSet) and self.field.densification == "absolute",
         )
 
     def _background(self, scene: Scene) -> Background:
@@ -154,6 +191,8 @@ class MethodConfig:
         return BACKGROUNDS[name]()
 
     def _suited_background(self, scene: Scene) -> str:
+        if isinstance(self.renderer, Splat):
+            return scene.background or ("white" if scene.alpha else "black")
         if scene.background not in (None, "white"):
             return scene.background
         ends = scene.bounded or isinstance(self.field, DistanceField)

@@ -13,10 +13,12 @@ from onefield.fields.field import Field
 from onefield.losses.depth import depth_term
 from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
+from onefield.losses.gaussians import opacity_mean_term, scale_mean_term
 from onefield.losses.interlevel import interlevel_term
 from onefield.losses.line_of_sight import line_of_sight_term
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
+from onefield.losses.similarity import dissimilarity_term
 from onefield.losses.smoothness import decay_term, variation_term
 from onefield.losses.term import LossTerm
 
@@ -25,6 +27,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "l1": lambda weight: photometric_term("l1", weight),
     "huber": lambda weight: photometric_term("huber", weight),
     "charbonnier": lambda weight: photometric_term("charbonnier", weight),
+    "dssim": dissimilarity_term,
     "distortion": distortion_term,
     "interlevel": interlevel_term,
     "opacity_entropy": opacity_entropy_term,
@@ -33,6 +36,8 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "depth": depth_term,
     "line_of_sight": line_of_sight_term,
     "eikonal": eikonal_term,
+    "opacity_mean": opacity_mean_term,
+    "scale_mean": scale_mean_term,
     "variation": lambda weight: variation_term(_dense_grids, weight),
     "decay": lambda weight: decay_term(_hash_levels, weight),
 }

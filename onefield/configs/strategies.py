@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from onefield.configs.fields import DenseField, FieldConfig
+from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import composed_part
+from onefield.data.scene import Scene
 from onefield.fields.field import Field
 from onefield.training.growth import GridGrowth
 from onefield.training.method import Strategy
 
 
-def build_strategies(config: FieldConfig, field: Field) -> tuple[Strategy, ...]:
+def build_strategies(config: FieldConfig, field: Field, scene: Scene) -> tuple[Strategy, ...]:
     """The strategies that a field of this kind is trained with."""
+    if isinstance(config, GaussianSet):
+        return config.strategies(scene)
     if isinstance(config, DenseField) and config.growth_stages > 0:
         return (GridGrowth(composed_part(field), config.resolution, config.growth_stages, config.growth_end),)
     return ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from onefield.data.scene import Scene
@@ -33,11 +33,43 @@ class RayBatch:
         colors: values in [0, 1], sRGB, with straight alpha as fourth channel where the scene has alpha.
         distances: measured distance along each ray in normalised units, NaN where nothing was measured; None where it
             was not asked for.
+        counted: pixels to learn from, where some of a whole picture are masked; None where all are.
     """
 
     rays: Rays
     colors: Float[Tensor, "R c"]
     distances: Float[Tensor, "R"] | None = None
+    counted: Bool[Tensor, "R"] | None = None
+
+
+def checked_views(scene: Scene, indices: Sequence[int] | Tensor, distances: bool) -> list[int]:
+    """The views to draw from.
+
+    Raises:
+        UsageError: there are none, or distances are asked of a scene that knows none.
+    """
+    if distances and scene.depths is None and scene.sightings is None:
+        raise UsageError(f"{scene.path} has no depth to learn from; leave the losses of depth out.")
+    views = [int(index) for index in indices]
+    if not views:
+        raise UsageError(f"There are no views to draw rays from in {scene.path}.")
+    return views
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one batch."""
+    return torch.Generator().manual_seed((seed * _SPREAD_SEED + step * _SPREAD_STEP) & _SEED_MASK)
+
+
+def seed_and_step(state: dict[str, Tensor]) -> tuple[int, int]:
+    """What a sequence of batches goes on from.
+
+    Raises:
+        DataError: the state isn't one of batches.
+    """
+    if not {"seed", "step"} <= set(state):
+        raise DataError(f"The state of ray batches needs 'seed' and 'step', got {sorted(state)}.")
+    return int(state["seed"]), int(state["step"])
 
 
 @dataclass(frozen=True)
@@ -86,12 +118,8 @@ class RayBatches:
         self, scene: Scene, indices: Sequence[int] | Tensor, *, seed: int = 0, distances: bool = False
     ) -> None:
         self._scene = scene
-        if distances and scene.depths is None and scene.sightings is None:
-            raise UsageError(f"{scene.path} has no depth to learn from; leave the losses of depth out.")
         self._with_distances = distances
-        self._indices = [int(index) for index in indices]
-        if not self._indices:
-            raise UsageError(f"There are no views to draw rays from in {scene.path}.")
+        self._indices = checked_views(scene, indices, distances)
         self._seed = seed
         self._step = 0
         self._window: _Window | None = None
@@ -105,7 +133,7 @@ class RayBatches:
             DataError: an image or mask is missing or damaged, or the masks leave no pixel.
         """
         window = self._current_window()
-        generator = self._generator(self._step)
+        generator = step_generator(self._seed, self._step)
         choices = len(window.colors) if window.allowed is None else len(window.allowed)
         # NumPy from here: these gathers are too small to pay for waking torch's threads.
         flat = torch.randint(0, choices, (count,), generator=generator).numpy()
@@ -135,13 +163,8 @@ class RayBatches:
         Raises:
             DataError: the state isn't one of ray batches.
         """
-        if not {"seed", "step"} <= set(state):
-            raise DataError(f"The state of ray batches needs 'seed' and 'step', got {sorted(state)}.")
-        self._seed, self._step = int(state["seed"]), int(state["step"])
+        self._seed, self._step = seed_and_step(state)
         self._window_number = -1
-
-    def _generator(self, step: int) -> torch.Generator:
-        return torch.Generator().manual_seed((self._seed * _SPREAD_SEED + step * _SPREAD_STEP) & _SEED_MASK)
 
     def _count_windows(self) -> int:
         images = self._scene.images
@@ -164,7 +187,7 @@ class RayBatches:
         if self._windows_a_pass > 1:
             passes, place = divmod(number, self._windows_a_pass)
             # Negative steps are never drawn, so the order of a pass shares no numbers with a batch.
-            order = torch.randperm(len(chosen), generator=self._generator(-1 - passes)).tolist()
+            order = torch.randperm(len(chosen), generator=step_generator(self._seed, -1 - passes)).tolist()
             chosen = [chosen[index] for index in order[place :: self._windows_a_pass]]
         images, cameras = self._scene.images, self._scene.cameras
         views = np.array(chosen, dtype=np.int64)

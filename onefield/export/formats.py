@@ -36,7 +36,7 @@ _logger = logging.getLogger("onefield.export")
 
 
 @dataclass(frozen=True)
-class MeshExport:
+class Export:
     """What was written.
 
     Attributes:
@@ -50,7 +50,7 @@ class MeshExport:
     notes: tuple[str, ...]
 
 
-def export_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> MeshExport:
+def export_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> Export:
     """Writes a mesh in the format that the path's suffix names, whole or not at all.
 
     Vertices are written in the frame they are in, z up; bring them to the dataset's frame first. GLB is turned y up by
@@ -80,7 +80,7 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> MeshExport:
     write_atomically(path, write)
     for note in notes:
         _logger.warning("%s: %s", path, note)
-    return MeshExport(path, path.stat().st_size, tuple(notes))
+    return Export(path, path.stat().st_size, tuple(notes))
 
 
 def read_mesh(path: str | os.PathLike[str]) -> Mesh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -74,15 +75,9 @@ class _Element:
 
 def read(content: bytes, path: Path) -> Mesh:
     """Reads vertices (with normals and colours where there are) and faces; other elements are passed over."""
-    elements, order, offset = _header(content, path)
-    text = iter(content[offset:].split()) if order == "" else None
     positions = colors = normals = None
     faces = np.zeros((0, 3), dtype=np.int64)
-    for element in elements:
-        if text is not None:
-            columns = _text_element(element, text, len(content))
-        else:
-            columns, offset = _binary_element(element, content, offset, order)
+    for element, columns in _elements(content, path):
         if element.name == "vertex":
             positions = _stacked(columns, _POSITION)
             normals = _stacked(columns, _NORMAL)
@@ -93,6 +88,29 @@ def read(content: bytes, path: Path) -> Mesh:
     if positions is None:
         raise DataError(f"{path} has no vertices with x, y and z; it is no mesh.")
     return mesh_from_arrays(positions, faces, colors, normals)
+
+
+def vertex_columns(content: bytes, path: Path) -> dict[str, np.ndarray]:
+    """All scalar properties of the vertices by name, as the file types them.
+
+    Raises:
+        DataError: the header is broken, or there are no vertices.
+    """
+    for element, columns in _elements(content, path):
+        if element.name == "vertex":
+            return {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}
+    raise DataError(f"{path} has no vertices; write it again.")
+
+
+def _elements(content: bytes, path: Path) -> Iterator[tuple[_Element, dict[str, np.ndarray | list]]]:
+    elements, order, offset = _header(content, path)
+    text = iter(content[offset:].split()) if order == "" else None
+    for element in elements:
+        if text is not None:
+            yield element, _text_element(element, text, len(content))
+        else:
+            columns, offset = _binary_element(element, content, offset, order)
+            yield element, columns
 
 
 def _header(content: bytes, path: Path) -> tuple[list[_Element], str, int]:

@@ -131,6 +131,13 @@ class GaussianField(Field):
         """Puts the harmonics up to this degree, or the most that there are, in use; never fewer than now."""
         self.bands.fill_(max(int(self.bands), min(degree, self.most_degree) + 1))
 
+    def put(self, name: str, values: Tensor) -> nn.Parameter:
+        """Replaces a parameter by another of any number of Gaussians; all must be given the same number in turn."""
+        owner, _, own = name.rpartition(".")
+        parameter = nn.Parameter(values)
+        setattr(self.get_submodule(owner), own, parameter)
+        return parameter
+
     def gaussians(self) -> Gaussians:
         """See `HasGaussians`; harmonics that are not in use are left out."""
         bands = tuple(self.harmonics)[: int(self.bands)]

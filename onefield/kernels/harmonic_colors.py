@@ -18,6 +18,8 @@ from onefield.kernels.spherical_harmonics import NORMS, spherical_harmonics
 
 MOST_DEGREE = 3
 SHIFT = 0.5
+# Directions shorter than this have none; as torch.nn.functional.normalize has it.
+LEAST_LENGTH = 1e-12
 
 
 def harmonic_basis(directions: Float[Tensor, "n 3"], degree: int) -> Float[Tensor, "n K"]:
@@ -29,7 +31,7 @@ def harmonic_basis(directions: Float[Tensor, "n 3"], degree: int) -> Float[Tenso
 
 
 def _reference(directions: Tensor, harmonics: Sequence[Tensor]) -> Tensor:
-    basis = harmonic_basis(functional.normalize(directions, dim=-1), len(harmonics) - 1)
+    basis = harmonic_basis(functional.normalize(directions, dim=-1, eps=LEAST_LENGTH), len(harmonics) - 1)
     return ((torch.cat(list(harmonics), dim=1) * basis[:, :, None]).sum(1) + SHIFT).clamp(min=0)
 
 

@@ -18,6 +18,7 @@ from onefield.kernels.composite import composite, rendering_weights
 from onefield.renderers.background import Background, Black
 from onefield.renderers.chunking import DEFAULT_MEMORY, intervals_within, rays_within, samples_within, split_rays
 from onefield.renderers.front_to_back import ask_front_to_back
+from onefield.renderers.renderer import Renderer
 from onefield.renderers.sampling.intervals import points_on
 from onefield.renderers.sampling.sampler import Sampler, Sampling
 from onefield.types import Rays, RaySamples, RenderedImage, Rendering, Sample
@@ -29,7 +30,7 @@ LOOK = 2**15
 
 
 @final
-class VolumeRenderer(nn.Module):
+class VolumeRenderer(Renderer):
     """Renders any field of density and colour (Max 1995; Mildenhall et al. 2020)."""
 
     def __init__(
@@ -68,6 +69,10 @@ class VolumeRenderer(nn.Module):
                 f"Volume rendering needs density and color, but {type(field).__name__} provides only "
                 f"{', '.join(sorted(field.provides))}; wrap distances in DistanceAsDensity or add the missing head."
             )
+
+    def prepare(self, field: Field, step: int, generator: torch.Generator) -> None:
+        """Lets the sampler look at the field."""
+        self.sampler.update(field, step, generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of sampler and background by the rate at which they should learn."""

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from onefield.data.batches import RayBatches
+from onefield.data.batches import RayBatch
 from onefield.data.images import write_image
 from onefield.data.scene import Scene
 from onefield.errors import DataError
@@ -36,6 +36,8 @@ from onefield.training.poses import rigid_motions
 # Rays of a quick check: its PSNR scatters by a few hundredths of a decibel around that of the whole views.
 QUICK_RAYS = 4096
 QUICK_SEED = 20_000
+# Renderers of whole pictures look at a few of them, or at windows of this many pixels.
+QUICK_PICTURES, QUICK_PIXELS = 3, 2**18
 QUICK_VIEWS = 10
 
 _logger = logging.getLogger("onefield.training")
@@ -116,22 +118,32 @@ class QuickCheck:
     Nothing is fitted to these views: where poses or colours are corrected in training, it is below the final score.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, method: Method) -> None:
         """Draws the rays."""
         indices = scene.test_indices
         # a few views stand for all, so that hundreds need not be decoded
         indices = indices[:: max(1, len(indices) // QUICK_VIEWS)]
-        self.batch = RayBatches(scene, indices, seed=QUICK_SEED).next(QUICK_RAYS) if len(indices) else None
+        self.batches: list[RayBatch] = []
+        if len(indices):
+            batches = method.batches(scene, indices, QUICK_SEED)
+            pictures = method.renderer.takes_pictures
+            times, count = (min(len(indices), QUICK_PICTURES), QUICK_PIXELS) if pictures else (1, QUICK_RAYS)
+            self.batches = [batches.next(count) for _ in range(times)]
 
     @torch.no_grad()
     def psnr(self, method: Method) -> float | None:
         """In dB; None where no view is held out."""
-        if self.batch is None:
+        if not self.batches:
             return None
-        rays, colors = self.batch.rays, self.batch.colors
-        background = method.renderer.background(rays, None)
-        rendering = method.renderer.render(method.field, rays, None, background=background)
-        return float(psnr(rendering.color.clamp(0, 1), composite_alpha(colors, background), value_range=1.0))
+        shown, true = zip(*(self._pair(method, batch) for batch in self.batches), strict=True)
+        return float(psnr(torch.cat(shown), torch.cat(true), value_range=1.0))
+
+    def _pair(self, method: Method, batch: RayBatch) -> tuple[Tensor, Tensor]:
+        """Colours as rendered and as they should be, of pixels that count."""
+        background = method.renderer.background(batch.rays, None)
+        rendering = method.renderer.render(method.field, batch.rays, None, background=background)
+        shown, true = rendering.color.clamp(0, 1), composite_alpha(batch.colors, background)
+        return (shown, true) if batch.counted is None else (shown[batch.counted], true[batch.counted])
 
 
 def evaluate(

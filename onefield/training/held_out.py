@@ -7,6 +7,7 @@ of Martin-Brualla et al., "NeRF in the Wild" (2021), section 5, with poses as Li
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,16 +15,21 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
+from onefield.cameras import Picture
 from onefield.data.scene import Scene
 from onefield.training.appearance import PRIOR_WEIGHT
 from onefield.training.method import Method, cpu_generator
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.poses import moved_cameras, moved_rays
+from onefield.types import Rays
 
 WHOLE = "whole pictures"
 # Rays and steps that settle six numbers: more change a view's PSNR by hundredths of a decibel.
 POSE_RAYS, POSE_STEPS, POSE_RATE = 1024, 100, 3e-3
+# Renderers of whole pictures fit to half of one, made so small.
+POSE_PIXELS = 2**14
 # Colours are fitted on pixels that are rendered once, so that steps cost next to nothing.
 COLOR_PIXELS, COLOR_STEPS, COLOR_RATE = 2**14, 200, 3e-2
 # Rates fall to this share, so that the last steps no longer jump about.
@@ -146,22 +152,45 @@ def fitted_pose(
     values = nn.Parameter(torch.zeros(1, numbers))
     generator = cpu_generator(_SEED + index)
 
-    def error() -> Tensor:
+    picture = _left_half(scene, index, truth, usable) if method.renderer.takes_pictures else None
+
+    def drawn() -> tuple[Rays, Tensor, Tensor]:
+        if picture is not None:
+            return picture
         chosen = pixels[torch.randint(len(pixels), (POSE_RAYS,), generator=generator)]
-        here = torch.full((POSE_RAYS,), index)
-        rays = scene.limited(scene.cameras.rays(here, chosen.flip(-1).double() + 0.5))
-        rays = moved_rays(replace(rays, camera_indices=torch.zeros_like(here)), twist)
+        rays = scene.cameras.rays(torch.full((POSE_RAYS,), index), chosen.flip(-1).double() + 0.5)
+        return scene.limited(rays), truth[chosen[:, 0], chosen[:, 1]], torch.ones(POSE_RAYS, 1)
+
+    def error() -> Tensor:
+        rays, wanted, counted = drawn()
+        rays = moved_rays(replace(rays, camera_indices=torch.zeros_like(rays.camera_indices)), twist)
         behind = method.renderer.background(rays, None)
         rendering = method.renderer.render(method.field, rays, None, background=behind)
         color = rendering.color
         if method.appearance is not None:
-            color = method.appearance(color, rendering.opacity, behind, values.expand(POSE_RAYS, -1))
-        return (color - truth[chosen[:, 0], chosen[:, 1]]).square().mean()
+            color = method.appearance(color, rendering.opacity, behind, values.expand(len(rays), -1))
+        return ((color - wanted) * counted).square().mean()
 
     if len(pixels):
         with _frozen(method):
             _minimise(error, {"twist": twist, "values": values}, {"twist": POSE_RATE, "values": COLOR_RATE}, POSE_STEPS)
     return twist[0].detach()
+
+
+def _left_half(
+    scene: Scene, index: int, truth: Float[Tensor, "H W 3"], usable: Bool[Tensor, "H W"]
+) -> tuple[Picture, Float[Tensor, "R 3"], Float[Tensor, "R 1"]]:
+    """The left half of a view, made smaller, its colours, and which of them count."""
+    height, width = truth.shape[0], max(1, truth.shape[1] // 2)
+    camera = scene.cameras[index].cropped(0, 0, width, height)
+    small = camera.scaled(min(1.0, math.sqrt(POSE_PIXELS / (height * width))))
+    rays = small.image_rays(0)
+
+    def resized(image: Tensor) -> Tensor:
+        pooled = functional.adaptive_avg_pool2d(image[:, :width].movedim(-1, 0)[None], rays.shape)[0]
+        return pooled.movedim(0, -1).reshape(len(rays), -1)
+
+    return rays, resized(truth), (resized(usable[..., None].float()) == 1).float()
 
 
 def fitted_colors(method: Method, seen: tuple[Tensor, ...], truth: Float[Tensor, "n 3"]) -> Float[Tensor, "1 k"]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from onefield.data.batches import RayBatches
 from onefield.data.scene import Scene
 from onefield.errors import DivergedError, ResourceError
 from onefield.losses.term import Evidence
@@ -98,14 +97,14 @@ def run_training(
         DivergedError: values stay non-finite after going back several times.
         ResourceError: the first checkpoint can't be written.
     """
-    batches = RayBatches(scene, scene.train_indices, seed=method.settings.seed, distances=method.wants_distances)
+    batches = method.batches(scene, scene.train_indices, method.settings.seed)
     state = TrainingState.begin(method, batches)
     if resume:
         state.restore(load_checkpoint(folder.checkpoints, method=method.name))
         folder.truncate_metrics(state.step)
     else:
         state.save(folder.checkpoints)
-    return _Loop(state, QuickCheck(scene), folder, observe, should_stop).run()
+    return _Loop(state, QuickCheck(scene, method), folder, observe, should_stop).run()
 
 
 @dataclass
@@ -213,7 +212,7 @@ def take_step(state: TrainingState) -> StepResult:
     method, settings = state.method, state.method.settings
     for strategy in method.strategies:
         strategy.before_step(method.field, state.optimizer, state.progress)
-    method.renderer.sampler.update(method.field, state.step, state.generator)
+    method.renderer.prepare(method.field, state.step, state.generator)
     batch = state.batches.next(state.rays_per_step)
     colors, rays = batch.colors, batch.rays if method.poses is None else method.poses(batch.rays)
     background = method.renderer.background(rays, state.generator)
@@ -221,9 +220,12 @@ def take_step(state: TrainingState) -> StepResult:
     prediction = rendering.color
     if method.appearance is not None:
         prediction = method.appearance.of_images(prediction, rendering.opacity, background, rays.camera_indices)
+    target = composite_alpha(colors, background)
+    if batch.counted is not None:
+        prediction = torch.where(batch.counted[:, None], prediction, target)
     evidence = Evidence(
         prediction=prediction,
-        target=composite_alpha(colors, background),
+        target=target,
         field=method.field,
         rendering=rendering,
         rays=rays,
@@ -237,8 +239,9 @@ def take_step(state: TrainingState) -> StepResult:
         loss.backward()
     trouble = non_finite(loss, state.optimizer.parameters)
     if trouble is None:
-        factor = settings.rate_factor(state.progress) * state.rate_scale
-        state.optimizer.step(factor)
+        state.optimizer.step(settings.rate_factor(state.progress), state.progress, state.rate_scale)
+        for strategy in method.strategies:
+            strategy.after_step(method.field, state.optimizer, rendering, state.progress, state.generator)
     state.step += 1
     samples = 0 if rendering.samples is None else len(rendering.samples)
     _adapt_rays(state, len(rays), samples + LOOK_COST * (rendering.looks - samples))

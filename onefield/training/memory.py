@@ -12,6 +12,7 @@ from onefield.data.scene import Scene
 from onefield.errors import ResourceError
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.field import Field
+from onefield.fields.gaussians import GaussianField
 from onefield.fields.networks.network import Network
 from onefield.kernels.system import memory_available
 from onefield.renderers.chunking import DEFAULT_MEMORY, MOST_RAYS
@@ -39,6 +40,9 @@ BYTES_PER_PIXEL = 360
 BYTES_PER_SAMPLED_RAY = 20 * 2**10
 # A pixel that may be drawn is listed in 4 bytes, and looked for with 9.
 BYTES_PER_MASKED_PIXEL = 13
+# A Gaussian's footprint, colour, pairs with tiles and their gradients; a pixel's colour, ray and structure. In bytes.
+BYTES_PER_SPLAT = 1000
+BYTES_PER_SPLATTED_PIXEL = 800
 # A picture is decoded, turned and copied by a few threads at a time.
 DECODING_COPIES, DECODING_THREADS = 3, 8
 # Bytes of an occupancy cell beside the grid itself, while it is updated.
@@ -87,7 +91,7 @@ PARTS = {
 
 def training_need(
     field: Field,
-    sampler: Sampler,
+    sampler: Sampler | None,
     settings: TrainingSettings,
     scene: Scene,
     *,
@@ -96,20 +100,22 @@ def training_need(
     """What training a scene and scoring its held-out views takes.
 
     Args:
-        field, sampler: may lie on the meta device, where they have sizes but no values.
+        field, sampler: may lie on the meta device, where they have sizes but no values; no sampler means splatting.
         downscale: factor by which the scene's pictures are smaller than their files.
     """
     return MemoryNeed(
         parameters=COPIES_IN_TRAINING * (_parameter_bytes(field) + _parameter_bytes(sampler)),
         grid=_grid_bytes(sampler),
-        samples=settings.samples_per_step * (_bytes_per_sample(field) + _proposal_bytes(sampler))
+        samples=_splat_bytes(field, settings.most_rays)
+        if sampler is None
+        else settings.samples_per_step * (_bytes_per_sample(field) + _proposal_bytes(sampler))
         + settings.first_rays * BYTES_PER_FIRST_RAY,
         pictures=_picture_bytes(scene, downscale),
         views=_view_bytes(scene.cameras),
     )
 
 
-def opening_need(field: Field, sampler: Sampler, cameras: Cameras) -> MemoryNeed:
+def opening_need(field: Field, sampler: Sampler | None, cameras: Cameras) -> MemoryNeed:
     """What opening a trained run and rendering the views of some cameras takes."""
     return MemoryNeed(
         parameters=COPIES_IN_OPENING * (_parameter_bytes(field) + _parameter_bytes(sampler)),
@@ -166,11 +172,20 @@ def _gibibytes(size: int) -> str:
     return f"{size / GIBIBYTE:.1f} GiB"
 
 
-def _parameter_bytes(module: nn.Module) -> int:
+def _parameter_bytes(module: nn.Module | None) -> int:
+    if module is None:
+        return 0
     return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
 
 
-def _grid_bytes(sampler: Sampler) -> int:
+def _splat_bytes(field: Field, pixels: int) -> int:
+    gaussians = sum(len(module) for module in field.modules() if isinstance(module, GaussianField))
+    return BYTES_PER_SPLAT * gaussians + BYTES_PER_SPLATTED_PIXEL * pixels
+
+
+def _grid_bytes(sampler: Sampler | None) -> int:
+    if sampler is None:
+        return 0
     cells = [buffer.numel() for buffer in sampler.buffers()]
     return sum(buffer.numel() * buffer.element_size() for buffer in sampler.buffers()) + (
         BYTES_PER_CELL_UPDATE * max(cells, default=0)

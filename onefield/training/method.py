@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from onefield.data.batches import RayBatches
+from onefield.data.picture_batches import PictureBatches
+from onefield.data.scene import Scene
 from onefield.fields.field import Field
 from onefield.losses.term import LossTerm
-from onefield.renderers.volume import VolumeRenderer
+from onefield.renderers.renderer import Renderer
 from onefield.training.appearance import Appearance
-from onefield.training.optimizer import Adam
+from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
+from onefield.types import Rendering
 
 # Losses that compare with known distances.
 DEPTH_TERMS = ("depth", "line_of_sight")
@@ -26,6 +31,20 @@ class Strategy(ABC):
     @abstractmethod
     def before_step(self, field: Field, optimizer: Adam, progress: float) -> None:
         """Edits the field and the optimiser's state, where ``progress`` in [0, 1] says that it is time."""
+
+    def after_step(
+        self, field: Field, optimizer: Adam, rendering: Rendering, progress: float, generator: torch.Generator
+    ) -> None:
+        """Looks at what a step rendered, with its gradients, once the parameters have moved."""
+        del field, optimizer, rendering, progress, generator
+
+    def state(self) -> dict[str, Tensor]:
+        """What a strategy remembers from step to step, for `load_state` to go on from."""
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Takes over what `state` gave; called after `match`."""
+        del state
 
     @abstractmethod
     def match(self, field: Field, saved: dict[str, Tensor], optimizer: Adam | None = None) -> None:
@@ -47,16 +66,18 @@ class Method:
         strategies: in the order in which they act.
         poses: corrections of the training cameras; None takes the poses as they are.
         appearance: corrections of colours, image by image; None takes photos as they are.
+        rates: of groups of parameters that don't learn at the rates of the settings.
     """
 
     name: str
     field: Field
-    renderer: VolumeRenderer
+    renderer: Renderer
     objective: tuple[LossTerm, ...]
     settings: TrainingSettings
     strategies: tuple[Strategy, ...] = ()
     poses: PoseRefinement | None = None
     appearance: Appearance | None = None
+    rates: dict[str, GroupRate] = field(default_factory=dict)
 
     def model(self) -> nn.ModuleDict:
         """Everything that is learned or grown, under the names that checkpoints use."""
@@ -65,6 +86,11 @@ class Method:
             {"field": self.field, "renderer": self.renderer}
             | {name: module for name, module in corrections.items() if module is not None}
         )
+
+    def batches(self, scene: Scene, indices: Sequence[int] | Tensor, seed: int) -> RayBatches | PictureBatches:
+        """What to train on or to check against: rays of many views, or whole pictures, as the renderer takes them."""
+        kind = PictureBatches if self.renderer.takes_pictures else RayBatches
+        return kind(scene, indices, seed=seed, distances=self.wants_distances)
 
     @property
     def wants_distances(self) -> bool:

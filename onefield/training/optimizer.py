@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from onefield.errors import DataError
@@ -22,11 +23,14 @@ class GroupRate:
         rate: peak learning rate.
         skip_zeros: leave entries alone that got no gradient in a step (tables and grids).
         weight_decay: L2 penalty's factor, added to the gradient.
+        final: share of the rate that is left at the end of the run, to which it falls exponentially from the start;
+            None follows the run's own schedule.
     """
 
     rate: float
     skip_zeros: bool = False
     weight_decay: float = 0.0
+    final: float | None = None
 
 
 class Adam:
@@ -67,13 +71,20 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rate_factor: float) -> None:
-        """Moves each parameter that has a gradient, with its group's rate times ``rate_factor``."""
+    def step(self, rate_factor: float, progress: float = 0.0, scale: float = 1.0) -> None:
+        """Moves each parameter that has a gradient, with its group's rate at this point of the run.
+
+        Args:
+            rate_factor: of groups that follow the run's schedule.
+            progress: share of the run that is done, for groups with a schedule of their own.
+            scale: factor on all rates.
+        """
         self.step_count += 1
         for name, parameter in self.parameters.items():
             if parameter.grad is None:
                 continue
             group = self.rates[self.groups[name]]
+            rate = self.rate(self.groups[name], rate_factor, progress, scale)
             gradient = parameter.grad
             if group.weight_decay:
                 gradient = gradient + group.weight_decay * parameter
@@ -82,13 +93,30 @@ class Adam:
                 gradient,
                 self._first[name],
                 self._second[name],
-                group.rate * rate_factor,
+                rate,
                 self.beta1,
                 self.beta2,
                 self.epsilon,
                 self.step_count,
                 group.skip_zeros,
             )
+
+    def rate(self, group: str, rate_factor: float, progress: float, scale: float) -> float:
+        """A group's learning rate, see `step`."""
+        settings = self.rates[group]
+        return settings.rate * scale * (rate_factor if settings.final is None else settings.final**progress)
+
+    def rearrange(self, name: str, parameter: nn.Parameter, rows: Int[Tensor, "m"], fresh: Bool[Tensor, "m"]) -> None:
+        """Puts a parameter with other rows in the place of ``name``.
+
+        Args:
+            rows: the old row whose moments each new one takes over.
+            fresh: rows that start with zero moments instead.
+        """
+        self.parameters[name] = parameter
+        for moments in (self._first, self._second):
+            moments[name] = moments[name][rows]
+            moments[name][fresh] = 0
 
     def replace(self, name: str, parameter: nn.Parameter) -> None:
         """Puts a parameter of another shape in the place of ``name``, with zero moments (grids that grow)."""

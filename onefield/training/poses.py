@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from onefield.cameras import Cameras
+from onefield.cameras import Cameras, Picture
 from onefield.types import Rays
 
 # Below this squared angle the series are exact to float64's precision, and the closed forms lose digits.
@@ -77,16 +77,25 @@ def moved_rays(rays: Rays, twists: Float[Tensor, "C 6"]) -> Rays:
         column.index_select(0, index) * along[:, None]
         for column, along in zip(rotations.unbind(-1), rays.directions.unbind(-1), strict=True)
     ]
-    return replace(
-        rays, origins=rays.origins + shifts.index_select(0, index), directions=turned[0] + turned[1] + turned[2]
-    )
+    moved = {"origins": rays.origins + shifts.index_select(0, index), "directions": turned[0] + turned[1] + turned[2]}
+    if isinstance(rays, Picture):
+        camera, view = rays.camera, index[:1]
+        pose = _moved_poses(camera.camera_to_world, rotations[view], shifts[view])
+        return replace(rays, **moved, camera=replace(camera, camera_to_world=pose))
+    return replace(rays, **moved)
+
+
+def _moved_poses(
+    poses: Float[Tensor, "C 3 4"], rotations: Float[Tensor, "C 3 3"], shifts: Float[Tensor, "C 3"]
+) -> Float[Tensor, "C 3 4"]:
+    turned = rotations.to(poses) @ poses[:, :, :3]
+    return torch.cat([turned, (poses[:, :, 3] + shifts.to(poses))[:, :, None]], dim=-1)
 
 
 def moved_cameras(cameras: Cameras, twists: Float[Tensor, "C 6"]) -> Cameras:
     """The same cameras with their poses moved, float64."""
     rotations, shifts = rigid_motions(twists.detach().to(cameras.camera_to_world))
-    turned = rotations @ cameras.camera_to_world[:, :, :3]
-    return replace(cameras, camera_to_world=torch.cat([turned, (cameras.positions + shifts)[:, :, None]], dim=-1))
+    return replace(cameras, camera_to_world=_moved_poses(cameras.camera_to_world, rotations, shifts))
 
 
 def gauge_directions(positions: Float[Tensor, "C 3"], trained: Int[Tensor, "T"]) -> Float[Tensor, "C 6 g"]:

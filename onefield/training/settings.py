@@ -26,6 +26,7 @@ class TrainingSettings:
         warmup: share of the run over which rates rise linearly from near zero.
         final_rate: factor on the rates that the run ends with.
         decay_start: share of the run after which rates fall exponentially to ``final_rate``.
+        beta2: decay of Adam's second moment; near 1 where a step touches few of the parameters.
         seed: of all random numbers.
         validate_every: steps between held-out checks on a few rays; 0 never checks.
         save_seconds: longest training time between two checkpoints.
@@ -44,6 +45,7 @@ class TrainingSettings:
     warmup: float = 0.01
     final_rate: float = 0.03
     decay_start: float = 0.3
+    beta2: float = 0.99
     seed: int = 0
     validate_every: int = 100
     save_seconds: float = 60.0

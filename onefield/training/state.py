@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from onefield.data.batches import RayBatches
+from onefield.data.picture_batches import PictureBatches
 from onefield.errors import DataError
 from onefield.training.checkpoints import Checkpoint, save_checkpoint
 from onefield.training.method import Method, cpu_generator
@@ -16,6 +17,7 @@ from onefield.training.optimizer import Adam, GroupRate
 
 _GENERATOR_KEY = "generator"
 _BATCHES_PREFIX = "batches."
+_STRATEGY_PREFIX = "strategy."
 
 
 @dataclass
@@ -30,7 +32,7 @@ class TrainingState:
     """
 
     method: Method
-    batches: RayBatches
+    batches: RayBatches | PictureBatches
     optimizer: Adam
     generator: torch.Generator
     step: int = 0
@@ -41,7 +43,7 @@ class TrainingState:
     recent_samples: list[float] = field(default_factory=list)
 
     @staticmethod
-    def begin(method: Method, batches: RayBatches) -> TrainingState:
+    def begin(method: Method, batches: RayBatches | PictureBatches) -> TrainingState:
         """The state before the first step."""
         settings = method.settings
         groups = method.parameter_groups()
@@ -50,7 +52,8 @@ class TrainingState:
         rates["encoding"] = GroupRate(settings.encoding_rate, skip_zeros=True)
         rates["poses"] = GroupRate(settings.pose_rate)
         rates["appearance"] = GroupRate(settings.appearance_rate)
-        optimizer = Adam(dict(method.model().named_parameters()), groups, rates)
+        rates |= method.rates
+        optimizer = Adam(dict(method.model().named_parameters()), groups, rates, beta2=settings.beta2)
         return TrainingState(
             method, batches, optimizer, cpu_generator(settings.seed), rays_per_step=settings.first_rays
         )
@@ -63,6 +66,8 @@ class TrainingState:
         """Writes a checkpoint of the current step."""
         tensors = self.optimizer.state_tensors() | {_GENERATOR_KEY: self.generator.get_state()}
         tensors |= {_BATCHES_PREFIX + name: tensor for name, tensor in self.batches.state().items()}
+        for number, strategy in enumerate(self.method.strategies):
+            tensors |= {f"{_STRATEGY_PREFIX}{number}.{name}": tensor for name, tensor in strategy.state().items()}
         facts = {
             "elapsed": self.elapsed,
             "rays_per_step": self.rays_per_step,
@@ -84,13 +89,9 @@ class TrainingState:
         load_model(self.method, checkpoint.model)
         self.optimizer.load_tensors(checkpoint.optimizer)
         self.generator.set_state(checkpoint.optimizer[_GENERATOR_KEY])
-        self.batches.load_state(
-            {
-                name.removeprefix(_BATCHES_PREFIX): tensor
-                for name, tensor in checkpoint.optimizer.items()
-                if name.startswith(_BATCHES_PREFIX)
-            }
-        )
+        self.batches.load_state(_of(_BATCHES_PREFIX, checkpoint.optimizer))
+        for number, strategy in enumerate(self.method.strategies):
+            strategy.load_state(_of(f"{_STRATEGY_PREFIX}{number}.", checkpoint.optimizer))
         facts = checkpoint.state
         self.step = checkpoint.step
         self.elapsed = float(facts["elapsed"])
@@ -98,6 +99,10 @@ class TrainingState:
         self.rate_scale = float(facts["rate_scale"])
         self.rollbacks = int(facts["rollbacks"])
         self.recent_samples = [float(count) for count in facts["recent_samples"]]
+
+
+def _of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def load_model(method: Method, tensors: dict[str, Tensor]) -> None:

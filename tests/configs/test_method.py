@@ -12,7 +12,6 @@ from onefield.configs.objective import TERMS
 from onefield.configs.presets import PRESETS, preset
 from onefield.configs.reading import changed
 from onefield.configs.samplers import Occupancy, Proposal
-from onefield.data.batches import RayBatches
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
@@ -36,13 +35,13 @@ def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool)
     scene = dataclasses.replace(scene, bounded=bounded, extent_scale=1.0 if bounded else 4.0)
     config = changed(PRESETS[name], ["training.first_rays=64"])
     method = config.build(scene)
-    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices))
+    state = TrainingState.begin(method, method.batches(scene, scene.train_indices, 0))
     results = [take_step(state) for _ in range(2)]
     assert all(result.trouble is None for result in results)
     assert all(torch.isfinite(p).all() for p in method.model().parameters())
 
 
-PRESET_OF_TERM = {"eikonal": "sdf", "variation": "dense", "interlevel": "nerf"}
+PRESET_OF_TERM = {"eikonal": "sdf", "variation": "dense", "interlevel": "nerf", "dssim": "splat"}
 # these need what the demo scene lacks, and are tested with it elsewhere
 NEED_MAPS = {"depth", "line_of_sight", "carve"}
 
@@ -51,7 +50,8 @@ NEED_MAPS = {"depth", "line_of_sight", "carve"}
 def test_every_summand_learns_with_a_preset_that_it_fits(scene: Scene, term: str) -> None:
     settings = [f"losses.{term}=0.01", "training.first_rays=64"]
     config = changed(preset(PRESET_OF_TERM.get(term, "ngp")), settings)
-    state = TrainingState.begin(config.build(scene), RayBatches(scene, scene.train_indices))
+    method = config.build(scene)
+    state = TrainingState.begin(method, method.batches(scene, scene.train_indices, 0))
     result = take_step(state)
     assert result.trouble is None
     assert term in result.terms
@@ -90,7 +90,7 @@ def test_parts_that_do_not_meet_are_told(scene: Scene, assignment: str, words: s
 def test_poses_and_colours_learn_with_every_preset(scene: Scene, name: str) -> None:
     changes = ["training.first_rays=64", "refine_poses=true", "appearance=affine"]
     method = changed(PRESETS[name], changes).build(scene)
-    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices))
+    state = TrainingState.begin(method, method.batches(scene, scene.train_indices, 0))
     results = [take_step(state) for _ in range(2)]
     assert all(result.trouble is None for result in results)
     assert method.poses.twists[scene.train_indices].abs().max() > 0

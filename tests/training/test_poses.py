@@ -183,3 +183,16 @@ def difference(one: Cameras, other: Cameras) -> tuple[float, float]:
     turns = one.camera_to_world[:, :, :3] @ other.camera_to_world[:, :, :3].transpose(1, 2)
     angles = torch.tensor(Rotation.from_matrix(turns.numpy()).magnitude())
     return float(angles.square().mean().sqrt()), float((one.positions - other.positions).square().sum(-1).mean().sqrt())
+
+
+def test_a_picture_moves_its_camera_with_its_rays():
+    poses = torch.eye(4, dtype=torch.float64)[:3].expand(2, 3, 4).clone()
+    picture = Cameras.pinhole(poses, 10.0, [2.0, 2.0], 4, 4).image_rays(1)
+    twists = torch.tensor([[0.0] * 6, [0.1, -0.2, 0.05, 0.3, 0.1, -0.2]], requires_grad=True)
+    moved = moved_rays(picture, twists)
+    again = moved.camera.image_rays(0)
+    torch.testing.assert_close(moved.directions, again.directions.float(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(moved.origins, again.origins, atol=1e-6, rtol=0)
+    moved.camera.camera_to_world.sum().backward()
+    assert twists.grad[1].any()
+    assert not twists.grad[0].any()

@@ -127,16 +127,23 @@ def _backward(
         m = np.empty((2, 3), np.float32)
         for_m = np.empty((2, 3), np.float32)
         for_r = np.empty((3, 3), np.float32)
+        c = np.empty(3, np.float32)
         for i in range(chunk * _CHUNK, min(count, (chunk + 1) * _CHUNK)):
-            w, x, y, z, scale = _spread(jacobians[i], log_scales[i], quaternions[i], r, m)
-            across2, down2, mixed, sharp = _moments(m)
-            a = across2 + low_pass
-            c = down2 + low_pass
-            inverse = _ONE / (sharp + low_pass * (across2 + down2 + low_pass))
             g0 = for_conics[i, 0]
             g1 = for_conics[i, 1]
             g2 = for_conics[i, 2]
-            for_determinant = -(g0 * c - g1 * mixed + g2 * a) * inverse * inverse
+            # those that are not seen may be infinite, and most of a scene is not seen
+            if g0 == _ZERO and g1 == _ZERO and g2 == _ZERO and for_compensation[i] == _ZERO:
+                for_jacobians[i] = _ZERO
+                for_scales[i] = _ZERO
+                for_quaternions[i] = _ZERO
+                continue
+            w, x, y, z, scale = _spread(jacobians[i], log_scales[i], quaternions[i], r, m)
+            across2, down2, mixed, sharp = _moments(m)
+            for k in range(3):
+                c[k] = m[0, (k + 1) % 3] * m[1, (k + 2) % 3] - m[0, (k + 2) % 3] * m[1, (k + 1) % 3]
+            inverse = _ONE / (sharp + low_pass * (across2 + down2 + low_pass))
+            for_determinant = -(g0 * (down2 + low_pass) - g1 * mixed + g2 * (across2 + low_pass)) * inverse * inverse
             for_sharp = for_determinant
             ratio = sharp * inverse
             if ratio > _LEAST:
@@ -147,13 +154,13 @@ def _backward(
             for_c = g0 * inverse + low_pass * for_determinant
             for_mixed = -g1 * inverse
             for k in range(3):
-                # |m1 x m2|^2 = |m1|^2 |m2|^2 - (m1 . m2)^2
-                for_m[0, k] = (
-                    _TWO * (for_a + for_sharp * down2) * m[0, k] + (for_mixed - _TWO * for_sharp * mixed) * m[1, k]
-                )
-                for_m[1, k] = (
-                    _TWO * (for_c + for_sharp * across2) * m[1, k] + (for_mixed - _TWO * for_sharp * mixed) * m[0, k]
-                )
+                # of |m1 x m2|^2 it is 2 m2 x (m1 x m2), written so that needles keep their digits
+                next_ = (k + 1) % 3
+                last = (k + 2) % 3
+                for_m[0, k] = _TWO * (for_a * m[0, k] + for_sharp * (m[1, next_] * c[last] - m[1, last] * c[next_]))
+                for_m[1, k] = _TWO * (for_c * m[1, k] + for_sharp * (c[next_] * m[0, last] - c[last] * m[0, next_]))
+                for_m[0, k] += for_mixed * m[1, k]
+                for_m[1, k] += for_mixed * m[0, k]
             for k in range(3):
                 s = math.exp(log_scales[i, k])
                 for_scales[i, k] = for_m[0, k] * m[0, k] + for_m[1, k] * m[1, k]

@@ -10,13 +10,14 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from onefield.kernels.harmonic_colors import SHIFT
+from onefield.kernels.harmonic_colors import LEAST_LENGTH, SHIFT
 from onefield.kernels.spherical_harmonics import NORMS
 
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
 _BANDS = "float32[:,:,::1],float32[:,:,::1],float32[:,:,::1],float32[:,:,::1]"
 _SHIFT = np.float32(SHIFT)
 _ZERO = np.float32(0)
+_LEAST_LENGTH = np.float32(LEAST_LENGTH)
 _ONE = np.float32(1)
 _TWO = np.float32(2)
 _THREE = np.float32(3)
@@ -95,7 +96,7 @@ def _colors(directions, band0, band1, band2, band3, bands, colors):
             x = directions[i, 0]
             y = directions[i, 1]
             z = directions[i, 2]
-            scale = _ONE / math.sqrt(x * x + y * y + z * z)
+            scale = _ONE / max(math.sqrt(x * x + y * y + z * z), _LEAST_LENGTH)
             _basis(x * scale, y * scale, z * scale, bands, values)
             for c in range(3):
                 total = _SHIFT + values[0] * band0[i, 0, c]
@@ -131,7 +132,7 @@ def _backward(
             x = directions[i, 0]
             y = directions[i, 1]
             z = directions[i, 2]
-            scale = _ONE / math.sqrt(x * x + y * y + z * z)
+            scale = _ONE / max(math.sqrt(x * x + y * y + z * z), _LEAST_LENGTH)
             x *= scale
             y *= scale
             z *= scale

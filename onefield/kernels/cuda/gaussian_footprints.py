@@ -101,16 +101,20 @@ def _spread_kernel(cotangents, inputs, slopes, count, low_pass, block: tl.conste
     gain = tl.where(ratio > _LEAST, gain, 0.0)
     for_sharp = for_determinant + gain * (1.0 - ratio)
     for_determinant -= gain * ratio
-    # the determinant's own dependence on |m1 x m2|^2 is the first summand of for_sharp, less what the gain took
-    own_across = 2.0 * (g2 * inverse + low_pass * for_determinant + for_sharp * down2)
-    own_down = 2.0 * (g0 * inverse + low_pass * for_determinant + for_sharp * across2)
-    other = -g1 * inverse - 2.0 * for_sharp * mixed
-    tl.store(for_m + 6 * i, own_across * a0 + other * d0, mask=inside)
-    tl.store(for_m + 6 * i + 1, own_across * a1 + other * d1, mask=inside)
-    tl.store(for_m + 6 * i + 2, own_across * a2 + other * d2, mask=inside)
-    tl.store(for_m + 6 * i + 3, own_down * d0 + other * a0, mask=inside)
-    tl.store(for_m + 6 * i + 4, own_down * d1 + other * a1, mask=inside)
-    tl.store(for_m + 6 * i + 5, own_down * d2 + other * a2, mask=inside)
+    # of |m1 x m2|^2 it is 2 m2 x (m1 x m2), written so that needles keep their digits
+    c0 = a1 * d2 - a2 * d1
+    c1 = a2 * d0 - a0 * d2
+    c2 = a0 * d1 - a1 * d0
+    across = 2.0 * (g2 * inverse + low_pass * for_determinant)
+    down = 2.0 * (g0 * inverse + low_pass * for_determinant)
+    other = -g1 * inverse
+    sharpen = 2.0 * for_sharp
+    tl.store(for_m + 6 * i, across * a0 + other * d0 + sharpen * (d1 * c2 - d2 * c1), mask=inside)
+    tl.store(for_m + 6 * i + 1, across * a1 + other * d1 + sharpen * (d2 * c0 - d0 * c2), mask=inside)
+    tl.store(for_m + 6 * i + 2, across * a2 + other * d2 + sharpen * (d0 * c1 - d1 * c0), mask=inside)
+    tl.store(for_m + 6 * i + 3, down * d0 + other * a0 + sharpen * (c1 * a2 - c2 * a1), mask=inside)
+    tl.store(for_m + 6 * i + 4, down * d1 + other * a1 + sharpen * (c2 * a0 - c0 * a2), mask=inside)
+    tl.store(for_m + 6 * i + 5, down * d2 + other * a2 + sharpen * (c0 * a1 - c1 * a0), mask=inside)
 
 
 def footprints(
@@ -147,4 +151,7 @@ def footprints_backward(
     with torch.enable_grad():
         leaves = [tensor.requires_grad_(True) for tensor in inputs]
         product = leaves[0] @ rotations(leaves[2]) * leaves[1].exp()[:, None]
-        return torch.autograd.grad(product, leaves, for_m)
+        slopes = torch.autograd.grad(product, leaves, for_m)
+    # those that are not seen may be infinite
+    unseen = (cotangents[0] == 0).all(1) & (cotangents[1] == 0)
+    return tuple(torch.where(unseen.reshape(-1, *[1] * (slope.dim() - 1)), 0.0, slope) for slope in slopes)

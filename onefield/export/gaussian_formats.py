@@ -1,0 +1,117 @@
+"""The formats of sets of Gaussians by suffix, and the two verbs over them.
+
+A format is a module with ``write(gaussians, file) -> notes`` and ``read(content, path) -> Gaussians``. ``.ply`` is a
+format of meshes, too: which of the two a file holds is in its header.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import struct
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+import torch
+
+from onefield.errors import DataError, UsageError, nearest_name
+from onefield.export.formats import Export
+from onefield.files import write_atomically
+from onefield.types import Gaussians
+
+GAUSSIAN_FORMATS = {
+    ".ply": "onefield.export.gaussian_ply",
+    ".splat": "onefield.export.splat",
+    ".spz": "onefield.export.spz",
+}
+
+# what parsing a broken file ends in
+_UNSOUND = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, struct.error)
+_logger = logging.getLogger("onefield.export")
+
+
+def export_gaussians(gaussians: Gaussians, path: str | os.PathLike[str]) -> Export:
+    """Writes a set of Gaussians in the format that the path's suffix names, whole or not at all.
+
+    They are written in the frame they are in; bring them to the dataset's frame first.
+
+    Raises:
+        UsageError: no format has this suffix.
+        DataError: there are none, or one has a number that is not finite or a quaternion of length 0.
+        ResourceError: the folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    form = _format_of(path)
+    if len(gaussians) == 0:
+        raise DataError(f"There are no Gaussians to write to {path}; train longer, or lower what removes them.")
+    checked(gaussians, f"The set for {path}")
+    notes: list[str] = []
+
+    def write(file: BinaryIO) -> None:
+        notes.extend(form.write(gaussians, file))
+
+    write_atomically(path, write)
+    for note in notes:
+        _logger.warning("%s: %s", path, note)
+    return Export(path, path.stat().st_size, tuple(notes))
+
+
+def read_gaussians(path: str | os.PathLike[str]) -> Gaussians:
+    """Reads a set of Gaussians of any of the formats, in the file's frame.
+
+    Raises:
+        UsageError: no format has this suffix.
+        DataError: the file is missing, cut short, contradicts itself, or holds numbers that mean nothing.
+    """
+    path = Path(path)
+    form = _format_of(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
+    try:
+        gaussians = form.read(content, path)
+    except _UNSOUND as error:
+        raise DataError(f"{path} is no sound {path.suffix[1:]} file of Gaussians ({error}); write it again.") from error
+    if len(gaussians) == 0:
+        raise DataError(f"{path} holds no Gaussians; write it again from a set that has some.")
+    return checked(gaussians, str(path))
+
+
+def checked(gaussians: Gaussians, where: str) -> Gaussians:
+    """The same set, if all of its numbers mean something.
+
+    Args:
+        where: begins the sentence of the error.
+
+    Raises:
+        DataError: a number that is not finite, or a quaternion of length 0.
+    """
+    named = {
+        "position": gaussians.means,
+        "log-scale": gaussians.log_scales,
+        "quaternion": gaussians.quaternions,
+        "opacity": gaussians.opacities[:, None],
+        "colour": torch.cat([band.flatten(1) for band in gaussians.harmonics], dim=1),
+    }
+    for name, values in named.items():
+        bad = ~torch.isfinite(values).all(dim=1)
+        if name == "quaternion":
+            bad |= ~values.any(dim=1)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            shown = values[first][:4].tolist()
+            raise DataError(f"{where}: Gaussian {first} has the {name} {shown}, which means nothing; remove it.")
+    return gaussians
+
+
+def _format_of(path: Path) -> ModuleType:
+    suffix = path.suffix.lower()
+    if suffix not in GAUSSIAN_FORMATS:
+        raise UsageError(
+            f"No format of Gaussians has the suffix '{suffix}' of {path}: "
+            f"{nearest_name(suffix, tuple(GAUSSIAN_FORMATS))}."
+        )
+    return importlib.import_module(GAUSSIAN_FORMATS[suffix])

@@ -1,0 +1,166 @@
+"""Gaussians as SPZ: about a tenth of a PLY's size, with harmonics. Writes version 3; reads versions 2 and 3.
+
+A gzip stream of a header of 16 bytes, then all positions (24-bit fixed point), opacities, colours, log-scales,
+rotations and harmonics. Axes inside are right, up, back; those of a PLY, and here, are right, down, forward. Version 4,
+which is compressed by Zstandard, is not read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from onefield.errors import DataError
+from onefield.types import Gaussians
+
+_MAGIC = 0x5053474E
+_HEADER = struct.Struct("<IIIBBBB")
+_FRACTION_BITS = 12
+_COLOR_SCALE = 0.15
+# Steps that harmonics are rounded to, of 256: five bits in degree 1, four above.
+_STEPS = (8, 16, 16)
+# Coordinates change sign in y and z, and harmonics where they are odd in y and z together.
+_FLIP = (1.0, -1.0, -1.0)
+_HARMONIC_FLIPS = ((-1, -1, 1), (-1, 1, 1, -1, 1), (-1, 1, -1, -1, 1, -1, 1))
+_HALF_STEP = 0.5 / 255
+_COMPONENT_MASK = (1 << 9) - 1
+
+
+def write(gaussians: Gaussians, file: BinaryIO) -> tuple[str, ...]:
+    """Version 3."""
+    means = gaussians.means.detach().double().numpy() * _FLIP
+    fixed = np.rint(means * (1 << _FRACTION_BITS))
+    limit = (1 << 23) - 1
+    if np.abs(fixed).max() > limit:
+        raise DataError(
+            f"SPZ holds positions up to {limit >> _FRACTION_BITS}, but one lies at {np.abs(means).max():.0f}; scale "
+            "the set, or write .ply."
+        )
+    fixed = fixed.astype("<i4")
+    positions = np.stack([fixed >> shift & 0xFF for shift in (0, 8, 16)], axis=-1)
+    parts = [
+        positions,
+        _bytes(torch.sigmoid(gaussians.opacities.detach()) * 255),
+        _bytes(gaussians.harmonics[0].detach()[:, 0] * (_COLOR_SCALE * 255) + 127.5),
+        _bytes((gaussians.log_scales.detach() + 10) * 16),
+        _packed_rotations(gaussians.quaternions.detach()),
+        _packed_harmonics(gaussians),
+    ]
+    header = _HEADER.pack(_MAGIC, 3, len(gaussians), gaussians.degree, _FRACTION_BITS, 0, 0)
+    content = header + b"".join(np.ascontiguousarray(part, dtype=np.uint8).tobytes() for part in parts)
+    # without a time of day, so that the same set gives the same file
+    file.write(gzip.compress(content, mtime=0))
+    return ("SPZ rounds positions to 1/4096, log-scales to 1/16, colours, opacities and harmonics to 8 bits or less.",)
+
+
+def read(content: bytes, path: Path) -> Gaussians:
+    """Versions 2 and 3.
+
+    Raises:
+        DataError: another version, or a stream that does not have what its header promises.
+    """
+    if content[:4] == struct.pack("<I", _MAGIC):
+        raise DataError(f"{path} is SPZ version 4, of which only versions 2 and 3 are read; write it as version 3.")
+    try:
+        plain = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is no whole gzip stream ({error}); it is cut short or no SPZ file.") from error
+    magic, version, count, degree, fraction_bits, _, _ = _HEADER.unpack_from(plain)
+    if magic != _MAGIC or version not in (2, 3) or degree > 3:
+        raise DataError(
+            f"{path} is SPZ version {version} with harmonics of degree {degree}, but versions 2 and 3 up to degree 3 "
+            "are read; write it again so."
+        )
+    terms = (degree + 1) ** 2 - 1
+    sizes = (9, 1, 3, 3, 4 if version == 3 else 3, 3 * terms)
+    if len(plain) < _HEADER.size + count * sum(sizes):
+        raise DataError(
+            f"{path} promises {count:,} Gaussians, which take {_HEADER.size + count * sum(sizes):,} bytes, but has "
+            f"{len(plain):,}; it is cut short."
+        )
+    parts, offset = [], _HEADER.size
+    for size in sizes:
+        part = np.frombuffer(plain, np.uint8, count * size, offset).reshape(count, size)
+        parts.append(part)
+        offset += count * size
+    positions, opacities, colors, scales, rotations, harmonics = parts
+    return Gaussians(
+        torch.from_numpy((_positions(positions) / (1 << fraction_bits) * _FLIP).astype(np.float32)),
+        _floats(scales) / 16 - 10,
+        _rotations(rotations) if version == 3 else _first_three(rotations),
+        torch.logit((_floats(opacities)[:, 0] / 255).clamp(_HALF_STEP, 1 - _HALF_STEP)),
+        (((_floats(colors) / 255 - 0.5) / _COLOR_SCALE)[:, None], *_bands(harmonics, degree)),
+    )
+
+
+def _bytes(values: Tensor) -> np.ndarray:
+    return values.round().clamp(0, 255).numpy()
+
+
+def _floats(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _positions(values: np.ndarray) -> np.ndarray:
+    low, middle, high = (values.reshape(-1, 3, 3)[..., k].astype(np.int32) for k in range(3))
+    return low + (middle << 8) + (high.astype(np.int8).astype(np.int32) << 16)
+
+
+def _packed_rotations(quaternions: Tensor) -> np.ndarray:
+    """Two bits for the largest of xyzw, then sign and nine bits of each of the others, from the highest bit down."""
+    turned = functional.normalize(quaternions.double(), dim=-1)[:, [1, 2, 3, 0]].numpy() * (1, -1, -1, 1)
+    largest = np.abs(turned).argmax(1)
+    negative = turned[np.arange(len(turned)), largest] < 0
+    packed = largest.astype(np.uint32)
+    for k in range(4):
+        size = (np.abs(turned[:, k]) * np.sqrt(2) * _COMPONENT_MASK + 0.5).astype(np.uint32)
+        sign = ((turned[:, k] < 0) ^ negative).astype(np.uint32)
+        packed = np.where(largest == k, packed, packed << np.uint32(10) | sign << np.uint32(9) | size)
+    return packed.astype("<u4").view(np.uint8).reshape(-1, 4)
+
+
+def _rotations(values: np.ndarray) -> Tensor:
+    packed = np.ascontiguousarray(values).view("<u4")[:, 0].astype(np.uint32)
+    largest = packed >> np.uint32(30)
+    turned = np.zeros((len(packed), 4))
+    for k in (3, 2, 1, 0):
+        size = (packed & _COMPONENT_MASK) / _COMPONENT_MASK / np.sqrt(2)
+        signed = np.where(packed >> np.uint32(9) & np.uint32(1), -size, size)
+        turned[:, k] = np.where(largest == k, 0.0, signed)
+        packed = np.where(largest == k, packed, packed >> np.uint32(10))
+    rest = np.sqrt(np.maximum(0, 1 - np.square(turned).sum(1)))
+    turned[np.arange(len(turned)), largest] = rest
+    return torch.from_numpy(turned[:, [3, 0, 1, 2]] * (1, 1, -1, -1)).float()
+
+
+def _first_three(values: np.ndarray) -> Tensor:
+    """Version 2: xyz, and the w that makes a unit quaternion of them; rounding may leave them longer than one."""
+    xyz = values.astype(np.float64) / 127.5 - 1
+    w = np.sqrt(np.maximum(0, 1 - np.square(xyz).sum(1)))
+    return functional.normalize(torch.from_numpy(np.concatenate([w[:, None], xyz * _FLIP], axis=1)), dim=-1).float()
+
+
+def _packed_harmonics(gaussians: Gaussians) -> np.ndarray:
+    """Coefficient by coefficient, its three channels together."""
+    packed = [np.zeros((len(gaussians), 0))]
+    for band, flips, step in zip(gaussians.harmonics[1:], _HARMONIC_FLIPS, _STEPS, strict=False):
+        values = np.rint((band.detach() * band.new_tensor(flips)[:, None]).flatten(1).numpy() * 128) + 128
+        packed.append(((values + step // 2) // step * step).clip(0, 255))
+    return np.concatenate(packed, axis=1)
+
+
+def _bands(values: np.ndarray, degree: int) -> list[Tensor]:
+    coefficients = ((_floats(values) - 128) / 128).unflatten(1, (-1, 3)) if degree else torch.zeros(len(values), 0, 3)
+    bands = coefficients.split([2 * band + 1 for band in range(1, degree + 1)], dim=1) if degree else ()
+    return [
+        (band * band.new_tensor(flips)[:, None]).contiguous()
+        for band, flips in zip(bands, _HARMONIC_FLIPS, strict=False)
+    ]

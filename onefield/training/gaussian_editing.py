@@ -1,0 +1,70 @@
+"""The one way to change how many Gaussians a field has, and its optimiser with it."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from onefield.errors import DataError
+from onefield.fields.field import Field
+from onefield.fields.gaussians import GaussianField
+from onefield.training.optimizer import Adam
+
+PREFIX = "field."
+"""Before a field's own names of its parameters in `Method.model`."""
+
+
+def gaussian_part(field: Field) -> tuple[str, GaussianField]:
+    """The set of Gaussians inside wrappers, and what its parameters' names begin with in `Method.model`.
+
+    Raises:
+        DataError: there is none.
+    """
+    for name, module in field.named_modules():
+        if isinstance(module, GaussianField):
+            return f"{PREFIX}{name}." if name else PREFIX, module
+    raise DataError(f"{type(field).__name__} holds no set of Gaussians.")
+
+
+@torch.no_grad()
+def regroup(
+    field: Field,
+    optimizer: Adam | None,
+    rows: Int[Tensor, "m"],
+    fresh: Bool[Tensor, "m"],
+    changes: dict[str, Tensor] | None = None,
+) -> None:
+    """Makes Gaussian k of the new set from Gaussian ``rows[k]`` of the old one; cloning, splitting and dropping are all
+    choices of rows.
+
+    Args:
+        optimizer: whose moments follow; None where the field is only looked at.
+        rows: indices, any number of times each.
+        fresh: those that start without moments.
+        changes: whole new values of some parameters, by their names in `GaussianField`.
+    """
+    prefix, gaussians = gaussian_part(field)
+    changes = {} if changes is None else changes
+    for name, old in list(gaussians.named_parameters()):
+        parameter = gaussians.put(name, changes[name] if name in changes else old.detach()[rows])
+        if optimizer is not None:
+            optimizer.rearrange(prefix + name, parameter, rows, fresh)
+
+
+def resize(field: Field, optimizer: Adam | None, saved: dict[str, Tensor]) -> None:
+    """Gives the field the number of Gaussians of a checkpoint, whose values are loaded afterwards.
+
+    Args:
+        saved: tensors under the names of `Method.model`.
+
+    Raises:
+        DataError: the checkpoint holds no Gaussians.
+    """
+    prefix, gaussians = gaussian_part(field)
+    means = saved.get(prefix + "means")
+    if means is None or means.dim() != 2 or len(means) == 0:
+        raise DataError(f"The checkpoint holds no Gaussians under '{prefix}means'; it belongs to another method.")
+    if len(means) != len(gaussians):
+        rows = torch.zeros(len(means), dtype=torch.int64)
+        regroup(field, optimizer, rows, torch.ones_like(rows, dtype=torch.bool))

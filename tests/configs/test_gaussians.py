@@ -1,0 +1,133 @@
+"""Sets of Gaussians as configured: how they start, how many they may be, and a run that stops and goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from onefield.configs.gaussians import GaussianSet, camera_extent
+from onefield.configs.presets import preset
+from onefield.configs.reading import changed
+from onefield.configs.runs import configure, open_run, run, start_run
+from onefield.data.demo_scene import write_demo_scene
+from onefield.data.formats import load_scene
+from onefield.data.scene import Scene
+from onefield.errors import UsageError
+from onefield.training.densification import Adaptive, Mcmc
+from onefield.types import PointCloud
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory):
+    path = tmp_path_factory.mktemp("demo")
+    write_demo_scene(path, views=8, size=24)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scene(folder) -> Scene:
+    return load_scene(folder)
+
+
+def test_it_starts_from_the_scenes_points_thinned_to_the_bound(scene):
+    cloud = PointCloud(torch.rand(500, 3), torch.rand(500, 3))
+    seen = dataclasses.replace(scene, points=cloud)
+    torch.manual_seed(0)
+    field = GaussianSet(most=200, first_opacity=0.3).started(seen)
+    assert len(field) == 200
+    assert float(torch.sigmoid(field.opacities[0]).detach()) == pytest.approx(0.3)
+    known = {tuple(point) for point in cloud.points.tolist()}
+    assert all(tuple(mean) in known for mean in field.means.tolist())
+    assert len(GaussianSet(most=900).started(seen)) == 500
+
+
+def test_without_points_it_starts_at_random_denser_in_the_region_than_around(scene):
+    open_scene = dataclasses.replace(scene, points=None, bounded=False, extent_scale=8.0)
+    torch.manual_seed(0)
+    field = GaussianSet(first=3000).started(open_scene)
+    reach = field.means.detach().abs().amax(1)
+    assert float(reach.max()) <= 8.0 + 1e-4
+    assert float((reach <= 1).double().mean()) == pytest.approx((1 / (2 - 1 / 8)) ** 3, abs=0.03)
+    far, near = reach > 4, reach < 1
+    assert field.log_scales[far].mean() > field.log_scales[near].mean() + 1
+
+
+def test_a_bound_in_mebibytes_counts_what_training_holds(scene):
+    config = GaussianSet(most_mebibytes=1.0, degree=3)
+    assert config.bytes_each == 4 * 4 * 59
+    assert config.bound == 2**20 // 944
+    assert len(GaussianSet(most=50, first=100).started(dataclasses.replace(scene, points=None))) == 50
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("most", 0, "may hold at least 2"),
+        ("most_mebibytes", 0.0, "bound of 0"),
+        ("first", 0, "starts with at least 2"),
+        ("degree", 4, "0 to 3"),
+        ("first_opacity", 1.0, "between 0 and 1"),
+        ("mean_rate", -1.0, "must be positive"),
+        ("densification", "mcmx", "did you mean 'mcmc'"),
+    ],
+)
+def test_settings_without_meaning_are_named(key, value, message):
+    with pytest.raises(UsageError, match=message):
+        changed(preset("splat"), [f"field.{key}={value}"])
+
+
+def test_each_densification_has_its_strategy_and_the_means_learn_by_the_cameras_extent(scene):
+    assert isinstance(GaussianSet().strategies(scene)[1], Mcmc)
+    original = GaussianSet(densification="original").strategies(scene)[1]
+    absolute = GaussianSet(densification="absolute").strategies(scene)[1]
+    assert isinstance(original, Adaptive)
+    assert (original.pull, original.absolute) == (2e-4, False)
+    assert (absolute.pull, absolute.absolute) == (8e-4, True)
+    rate = GaussianSet().rates(scene)["means"]
+    assert rate.rate == pytest.approx(1.6e-4 * camera_extent(scene))
+    assert rate.final == 0.01
+
+
+def test_splatting_needs_gaussians_and_volumes_refuse_structure(scene):
+    with pytest.raises(UsageError, match="no set of them"):
+        changed(preset("ngp"), ["renderer.kind=splat"]).build(scene)
+    with pytest.raises(UsageError, match=r"losses\.dssim"):
+        changed(preset("ngp"), ["losses.dssim=0.2"]).build(scene)
+
+
+@pytest.mark.parametrize("densification", ["mcmc", "original", "absolute", "none"])
+def test_a_run_that_stops_goes_on_to_the_same_numbers(folder, tmp_path, densification):
+    settings = [
+        f"field.densification={densification}", "field.first=60", "field.most=150", "field.events=10",
+        "field.pull=1e-9", "field.growth=1.2",
+    ]  # fmt: skip
+
+    def opened(name):
+        return start_run(configure(folder, "splat", steps=24, changes=settings), tmp_path / name)
+
+    whole, broken = opened("whole"), opened("broken")
+    run(whole)
+    steps = iter(range(100))
+    run(broken, should_stop=lambda: next(steps) >= 9)
+    again = open_run(tmp_path / "broken", trained=False)
+    outcome = run(again, resume=True)
+    assert outcome.step == 24
+    expected = whole.method.model().state_dict()
+    for name, tensor in again.method.model().state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert (len(again.method.field) > 60) == (densification != "none")
+    trained = open_run(tmp_path / "broken")
+    assert len(trained.method.field) == len(again.method.field)
+
+
+def test_a_set_of_gaussians_can_be_trained_as_a_volume(scene):
+    from onefield.training.loop import take_step
+    from onefield.training.state import TrainingState
+
+    changes = ["renderer.kind=volume", "losses.dssim=0", "field.first=50", "training.first_rays=64"]
+    method = changed(preset("splat"), changes).build(scene)
+    state = TrainingState.begin(method, method.batches(scene, scene.train_indices, 0))
+    result = take_step(state)
+    assert result.trouble is None

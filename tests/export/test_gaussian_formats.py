@@ -1,0 +1,217 @@
+"""Sets of Gaussians on disk: round trips to the bit or within rounding, files as others write them, broken ones."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from onefield.errors import DataError, UsageError
+from onefield.export.gaussian_formats import export_gaussians, read_gaussians
+from onefield.kernels.gaussian_footprints import rotations
+from onefield.kernels.harmonic_colors import harmonic_basis
+from onefield.types import Gaussians
+
+
+def gaussians(count=50, degree=3) -> Gaussians:
+    generator = torch.Generator().manual_seed(count)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    bands = tuple(0.3 * normal(count, 2 * band + 1, 3) for band in range(degree + 1))
+    return Gaussians(normal(count, 3) * 3, normal(count, 3) - 3, normal(count, 4), 2 * normal(count), bands)
+
+
+def tensors(some: Gaussians):
+    return [some.means, some.log_scales, some.quaternions, some.opacities, *some.harmonics]
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_a_ply_comes_back_to_the_bit(tmp_path, degree):
+    written = gaussians(degree=degree)
+    export_gaussians(written, tmp_path / "set.ply")
+    read = read_gaussians(tmp_path / "set.ply")
+    assert read.degree == degree
+    for one, other in zip(tensors(read), tensors(written), strict=True):
+        assert torch.equal(one, other)
+    export_gaussians(read, tmp_path / "again.ply")
+    assert (tmp_path / "again.ply").read_bytes() == (tmp_path / "set.ply").read_bytes()
+
+
+def test_the_ply_has_the_published_layout(tmp_path):
+    written = gaussians(3)
+    export_gaussians(written, tmp_path / "set.ply")
+    content = (tmp_path / "set.ply").read_bytes()
+    header, _, body = content.partition(b"end_header\n")
+    names = [line.split()[2].decode() for line in header.splitlines() if line.startswith(b"property")]
+    expected = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{k}" for k in range(45))]
+    assert names == [*expected, "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+    assert len(body) == 3 * 62 * 4
+    rows = np.frombuffer(body, "<f4").reshape(3, 62)
+    higher = torch.cat(written.harmonics[1:], dim=1)
+    # the second coefficient of green stands behind all fifteen of red
+    assert rows[1, names.index("f_rest_16")] == float(higher[1, 1, 1])
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_big_endian"])
+def test_other_orders_types_and_properties_are_read(tmp_path, form):
+    written = gaussians(4, degree=0)
+    columns = {
+        "rot_0": written.quaternions[:, 0], "rot_1": written.quaternions[:, 1], "rot_2": written.quaternions[:, 2],
+        "rot_3": written.quaternions[:, 3], "confidence": torch.ones(4), "z": written.means[:, 2],
+        "y": written.means[:, 1], "x": written.means[:, 0], "opacity": written.opacities,
+        "f_dc_2": written.harmonics[0][:, 0, 2], "f_dc_1": written.harmonics[0][:, 0, 1],
+        "f_dc_0": written.harmonics[0][:, 0, 0], "scale_0": written.log_scales[:, 0],
+        "scale_1": written.log_scales[:, 1], "scale_2": written.log_scales[:, 2],
+    }  # fmt: skip
+    table = torch.stack(list(columns.values()), dim=1).double().numpy()
+    properties = [f"property double {name}" for name in columns]
+    header = ["ply", f"format {form} 1.0", "element vertex 4", *properties, "end_header\n"]
+    text = "\n".join(" ".join(map(repr, map(float, row))) for row in table).encode()
+    body = text if form == "ascii" else table.astype(">f8").tobytes()
+    (tmp_path / "set.ply").write_bytes("\n".join(header).encode() + body)
+    for one, other in zip(tensors(read_gaussians(tmp_path / "set.ply")), tensors(written), strict=True):
+        assert torch.equal(one, other)
+
+
+def seen(some: Gaussians):
+    """What rounding may change a little: covariances, opacities, and colours along some directions."""
+    axes = rotations(some.quaternions) * some.log_scales.exp()[:, None]
+    directions = torch.nn.functional.normalize(torch.tensor([[1.0, 2.0, -0.5]]), dim=-1)
+    colors = (harmonic_basis(directions, some.degree)[:, :, None] * torch.cat(some.harmonics, dim=1)).sum(1)
+    return axes @ axes.mT, torch.sigmoid(some.opacities), colors
+
+
+@pytest.mark.parametrize("degree", [0, 2, 3])
+def test_spz_comes_back_within_its_rounding(tmp_path, degree):
+    written = gaussians(200, degree)
+    note = export_gaussians(written, tmp_path / "set.spz").notes
+    assert "rounds" in note[0]
+    read = read_gaussians(tmp_path / "set.spz")
+    torch.testing.assert_close(read.means, written.means, atol=0.5 / 4096 + 1e-6, rtol=0)
+    torch.testing.assert_close(read.log_scales, written.log_scales, atol=0.5 / 16 + 1e-5, rtol=0)
+    (shape, opacity, color), (true_shape, true_opacity, true_color) = seen(read), seen(written)
+    sizes = torch.diagonal(true_shape, dim1=1, dim2=2).sum(1)[:, None, None]
+    assert float(((shape - true_shape).abs() / sizes).max()) < 0.1
+    torch.testing.assert_close(opacity, true_opacity, atol=0.51 / 255, rtol=0)
+    torch.testing.assert_close(color, true_color, atol=0.25, rtol=0)
+    for one, other in zip(read.harmonics[1:], written.harmonics[1:], strict=True):
+        torch.testing.assert_close(one, other.clamp(-1, 1), atol=8.6 / 128, rtol=0)
+    export_gaussians(written, tmp_path / "again.spz")
+    assert (tmp_path / "again.spz").read_bytes() == (tmp_path / "set.spz").read_bytes()
+
+
+def test_spz_bytes_are_those_of_the_specification(tmp_path):
+    """One Gaussian worked out by hand: at (1, 2, 3) right, down, forward, a quarter turn about x."""
+    half = math.sqrt(0.5)
+    one = Gaussians(
+        torch.tensor([[1.0, 2.0, 3.0]]),
+        torch.tensor([[-2.0, -3.0, -4.0]]),
+        torch.tensor([[half + 1e-6, half, 0.0, 0.0]]),
+        torch.zeros(1),
+        (torch.tensor([[[1.0, 0.0, -1.0]]]),),
+    )
+    export_gaussians(one, tmp_path / "one.spz")
+    plain = gzip.decompress((tmp_path / "one.spz").read_bytes())
+    assert plain[:16] == struct.pack("<IIIBBBB", 0x5053474E, 3, 1, 0, 12, 0, 0)
+    fixed = b"".join(int(v * 4096).to_bytes(3, "little", signed=True) for v in (1, -2, -3))
+    assert plain[16:25] == fixed
+    assert plain[25] == 128
+    assert list(plain[26:29]) == [round(255 * (0.15 * v + 0.5)) for v in (1, 0, -1)]
+    assert list(plain[29:32]) == [128, 112, 96]
+    # w is the largest (index 3); x is 1 / sqrt(2), so all nine bits of the first component
+    assert int.from_bytes(plain[32:36], "little") >> 20 == (3 << 10) | 511
+    assert len(plain) == 36
+
+
+def test_version_two_quaternions_longer_than_one_are_made_unit(tmp_path):
+    body = bytes(9) + bytes([255]) + bytes(3) + bytes(3) + bytes([255, 255, 127])
+    header = struct.pack("<IIIBBBB", 0x5053474E, 2, 1, 0, 12, 0, 0)
+    (tmp_path / "two.spz").write_bytes(gzip.compress(header + body))
+    read = read_gaussians(tmp_path / "two.spz")
+    assert float(read.quaternions.norm()) == pytest.approx(1.0)
+    assert torch.isfinite(read.opacities).all()
+
+
+def test_splat_keeps_what_it_can_brightest_first(tmp_path):
+    written = gaussians(80, degree=1)
+    notes = export_gaussians(written, tmp_path / "set.splat").notes
+    assert any("depend on direction" in note for note in notes)
+    assert (tmp_path / "set.splat").stat().st_size == 80 * 32
+    read = read_gaussians(tmp_path / "set.splat")
+    weight = torch.sigmoid(read.opacities) * read.log_scales.sum(1).exp()
+    assert float(weight[:20].mean()) > float(weight[-20:].mean())
+    order = [int((written.means - mean).norm(dim=-1).argmin()) for mean in read.means]
+    (shape, opacity, _), (true_shape, true_opacity, _) = seen(read), seen(written)
+    sizes = torch.diagonal(true_shape, dim1=1, dim2=2).sum(1)[order, None, None]
+    assert float(((shape - true_shape[order]).abs() / sizes).max()) < 0.03
+    torch.testing.assert_close(opacity, true_opacity[order], atol=0.51 / 255, rtol=0)
+    within = written.harmonics[0][order].clamp(-0.5 / 0.28209479, 0.5 / 0.28209479)
+    torch.testing.assert_close(read.harmonics[0], within, atol=0.51 / 255 / 0.28, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.replace(b"rot_3", b"rot_9"), "lacks the properties rot_3"),
+        (lambda c: c.replace(b"f_rest_44", b"fxrest_44"), "44 properties f_rest_"),
+        (lambda c: c[:-100], "set.ply"),
+        (lambda c: c.replace(b"element vertex 50", b"element vertex 90"), "set.ply"),
+        (lambda c: c.replace(b"element vertex 50", b"element vertex 00"), "no Gaussians"),
+        (lambda c: b"", "no PLY file"),
+    ],
+)
+def test_broken_plys_are_named(tmp_path, change, message):
+    export_gaussians(gaussians(), tmp_path / "set.ply")
+    (tmp_path / "set.ply").write_bytes(change((tmp_path / "set.ply").read_bytes()))
+    with pytest.raises(DataError, match=message):
+        read_gaussians(tmp_path / "set.ply")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("means", math.nan, "position"),
+        ("log_scales", math.inf, "log-scale"),
+        ("quaternions", 0.0, r"quaternion \[0.0, 0.0, 0.0, 0.0\]"),
+        ("opacities", -math.inf, "opacity"),
+    ],
+)
+def test_numbers_without_meaning_are_neither_written_nor_read(tmp_path, part, value, message):
+    broken = gaussians(5)
+    getattr(broken, part)[3] = value
+    with pytest.raises(DataError, match=f"Gaussian 3 has the {message}"):
+        export_gaussians(broken, tmp_path / "set.ply")
+    assert not (tmp_path / "set.ply").exists()
+
+
+def test_broken_files_of_other_formats_are_named(tmp_path):
+    export_gaussians(gaussians(), tmp_path / "set.spz")
+    whole = (tmp_path / "set.spz").read_bytes()
+    plain = gzip.decompress(whole)
+    for content, message in [
+        (whole[:200], "cut short"),
+        (gzip.compress(plain[:500]), "promises 50 Gaussians"),
+        (gzip.compress(plain[:4] + b"\x09" + plain[5:]), "version 9"),
+        (plain, "version 4"),
+        (b"hello", "no whole gzip stream"),
+    ]:
+        (tmp_path / "set.spz").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_gaussians(tmp_path / "set.spz")
+    (tmp_path / "set.splat").write_bytes(bytes(33))
+    with pytest.raises(DataError, match="no multiple of the 32"):
+        read_gaussians(tmp_path / "set.splat")
+    with pytest.raises(DataError, match="can't be read"):
+        read_gaussians(tmp_path / "none.ply")
+    with pytest.raises(UsageError, match=r"suffix '\.obj'"):
+        read_gaussians(tmp_path / "set.obj")
+    far = gaussians(3)
+    far.means[0] = 1e5
+    with pytest.raises(DataError, match="scale the set"):
+        export_gaussians(far, tmp_path / "far.spz")
