@@ -27,6 +27,8 @@ GAUSSIAN_FORMATS = {
     ".spz": "onefield.export.spz",
 }
 
+# More than a header of 62 properties has.
+_HEADER_BYTES = 2**14
 # what parsing a broken file ends in
 _UNSOUND = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, struct.error)
 _logger = logging.getLogger("onefield.export")
@@ -78,6 +80,15 @@ def read_gaussians(path: str | os.PathLike[str]) -> Gaussians:
     if len(gaussians) == 0:
         raise DataError(f"{path} holds no Gaussians; write it again from a set that has some.")
     return checked(gaussians, str(path))
+
+
+def holds_gaussians(path: Path) -> bool:
+    """Whether a file is one of Gaussians, by its suffix or, for ``.ply``, by a property that meshes don't have."""
+    suffix = path.suffix.lower()
+    if suffix != ".ply":
+        return suffix in GAUSSIAN_FORMATS
+    with open(path, "rb") as file:
+        return b"f_dc_0" in file.read(_HEADER_BYTES).partition(b"end_header")[0]
 
 
 def checked(gaussians: Gaussians, where: str) -> Gaussians:

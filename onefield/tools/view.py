@@ -1,4 +1,4 @@
-"""``onefield view``: a run or a mesh in the browser."""
+"""``onefield view``: a run, a mesh or a set of Gaussians in the browser."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import tyro
 from onefield.configs.runs import Run, open_run
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS, read_mesh
+from onefield.export.gaussian_formats import GAUSSIAN_FORMATS, holds_gaussians, read_gaussians
 from onefield.tools.compiling import announce_compilation
 from onefield.tools.output import say
 from onefield.viewing.gate import LOCAL, Gate
-from onefield.viewing.objects import show_mesh
+from onefield.viewing.objects import show_gaussians, show_mesh
 from onefield.viewing.page import FieldPage
 from onefield.viewing.pictures import FieldPainter
 from onefield.viewing.server import serving
@@ -22,7 +23,7 @@ from onefield.viewing.server import serving
 if TYPE_CHECKING:
     import viser
 
-# A mesh is drawn by the browser: nothing is left to do here but to wait.
+# A file is drawn by the browser: nothing is left to do here but to wait.
 _NAP_SECONDS = 0.5
 
 
@@ -34,12 +35,15 @@ def run_command(
     """Opens a page in which a run's field or a mesh can be looked at from all sides; Ctrl-C closes it.
 
     Args:
-        what: folder of a run, or one above it for the newest; or a mesh file (.glb, .ply, .obj, .stl).
+        what: folder of a run, or one above it for the newest; or a mesh file (.glb, .ply, .obj, .stl),
+            or a file of Gaussians (.ply, .splat, .spz).
         gate: where the page is, and who may open it.
     """
     try:
         gate.check()
-        if what.is_file():
+        if what.is_file() and holds_gaussians(what):
+            view_gaussians(what, gate)
+        elif what.is_file():
             view_mesh(what, gate)
         else:
             view_run(what, gate)
@@ -72,6 +76,21 @@ def field_page(server: viser.ViserServer, opened: Run, training: bool = False) -
     return FieldPage(server, painter, opened.scene, opened.folder, training=training)
 
 
+def view_gaussians(path: Path, gate: Gate) -> None:
+    """Shows a file of Gaussians until it is interrupted.
+
+    Raises:
+        DataError: the file can't be read.
+        ResourceError: the port is in use.
+    """
+    gaussians = read_gaussians(path)
+    with serving(gate, path.name) as server:
+        show_gaussians(server, gaussians)
+        say(f"{path}, {len(gaussians):,} Gaussians: open {gate.page} (Ctrl-C closes)")
+        while True:
+            time.sleep(_NAP_SECONDS)
+
+
 def view_mesh(path: Path, gate: Gate) -> None:
     """Shows a mesh file until it is interrupted.
 
@@ -81,8 +100,8 @@ def view_mesh(path: Path, gate: Gate) -> None:
         ResourceError: the port is in use.
     """
     if path.suffix.lower() not in MESH_FORMATS:
-        nearest = nearest_name(path.suffix, tuple(MESH_FORMATS))
-        raise UsageError(f"{path} is neither a run's folder nor a mesh: {nearest}.")
+        nearest = nearest_name(path.suffix, tuple(MESH_FORMATS | GAUSSIAN_FORMATS))
+        raise UsageError(f"{path} is neither a run's folder nor a mesh nor a set of Gaussians: {nearest}.")
     mesh = read_mesh(path)
     if not len(mesh.faces):
         raise DataError(f"{path} has no faces to show; export it again at another isovalue.")

@@ -13,8 +13,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from onefield.data.scene import Scene
+from onefield.fields.gaussians import CONSTANT_HARMONIC
+from onefield.kernels.gaussian_footprints import rotations
 from onefield.meshing.preview import FIELD_OF_VIEW, orbit_camera
-from onefield.types import Bounds, Mesh
+from onefield.types import Bounds, Gaussians, Mesh
 from onefield.viewing.pictures import View
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ THUMBNAIL = 96
 # Size of a camera as a share of its distance from the middle of the scene.
 _CAMERA_SHARE = 0.04
 _TRAINED, _HELD_OUT = (60, 110, 200), (230, 120, 20)
+# Share of Gaussians at either end of an axis that a first look need not hold, and where it looks from.
+_OUTLIERS = 0.02
+_FIRST_LOOK = (1.2, -1.2, 0.8)
 _BOX_COLOR, _PATH_COLOR = (220, 40, 40), (20, 140, 60)
 
 
@@ -121,6 +126,27 @@ def show_mesh(server: viser.ViserServer, mesh: Mesh) -> None:
     placed = replace(mesh, vertices=placed.float(), normals=None)
     add_mesh(server, placed)
     server.initial_camera.position = tuple(orbit_camera(placed).positions[0].tolist())
+    server.initial_camera.look_at = (0.0, 0.0, 0.0)
+    server.initial_camera.fov = FIELD_OF_VIEW
+
+
+def show_gaussians(server: viser.ViserServer, gaussians: Gaussians) -> None:
+    """Adds a set of Gaussians of any place and size, in the colours of degree 0, and lets windows open on all of it."""
+    means = gaussians.means.detach().double().cpu()
+    # outliers would make all others a dot
+    low, high = (means.quantile(share, dim=0) for share in (_OUTLIERS, 1 - _OUTLIERS))
+    size = float((high - low).max().clamp(min=torch.finfo(torch.float32).eps))
+    axes = rotations(gaussians.quaternions.detach().cpu().double())
+    axes = axes * (gaussians.log_scales.detach().cpu().double().exp() / size)[:, None]
+    colors = (0.5 + CONSTANT_HARMONIC * gaussians.harmonics[0][:, 0]).detach().clamp(0, 1).cpu()
+    server.scene.add_gaussian_splats(
+        "/gaussians",
+        centers=((means - (low + high) / 2) / size).float().numpy(),
+        covariances=(axes @ axes.mT).float().numpy(),
+        rgbs=colors.float().numpy(),
+        opacities=torch.sigmoid(gaussians.opacities.detach()).cpu().float().numpy()[:, None],
+    )
+    server.initial_camera.position = _FIRST_LOOK
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
     server.initial_camera.fov = FIELD_OF_VIEW
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from onefield.errors import DataError, UsageError
-from onefield.export.gaussian_formats import export_gaussians, read_gaussians
+from onefield.export.formats import export_mesh
+from onefield.export.gaussian_formats import export_gaussians, holds_gaussians, read_gaussians
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.harmonic_colors import harmonic_basis
-from onefield.types import Gaussians
+from onefield.types import Gaussians, Mesh
 
 
 def gaussians(count=50, degree=3) -> Gaussians:
@@ -215,3 +216,13 @@ def test_broken_files_of_other_formats_are_named(tmp_path):
     far.means[0] = 1e5
     with pytest.raises(DataError, match="scale the set"):
         export_gaussians(far, tmp_path / "far.spz")
+
+
+def test_plys_of_gaussians_and_of_meshes_are_told_apart(tmp_path):
+    export_gaussians(gaussians(3), tmp_path / "set.ply")
+    corners = torch.eye(3)
+    export_mesh(Mesh(corners, torch.tensor([[0, 1, 2]])), tmp_path / "mesh.ply")
+    assert holds_gaussians(tmp_path / "set.ply")
+    assert not holds_gaussians(tmp_path / "mesh.ply")
+    assert holds_gaussians(tmp_path / "any.spz")
+    assert not holds_gaussians(tmp_path / "any.glb")
