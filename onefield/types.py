@@ -204,12 +204,18 @@ class Rendering:
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """A rendered view; the quantities are those of `Rendering`, row by row from the top left."""
+    """A rendered view; the quantities are those of `Rendering`, row by row from the top left.
+
+    Attributes:
+        quantiles: distances along the ray at which so much opacity has accumulated as was asked for; infinite where it
+            never does.
+    """
 
     color: Float[Tensor, "H W 3"]
     depth: Float[Tensor, "H W"]
     opacity: Float[Tensor, "H W"]
     normal: Float[Tensor, "H W 3"] | None = None
+    quantiles: Float[Tensor, "H W Q"] | None = None
 
 
 @dataclass(frozen=True)

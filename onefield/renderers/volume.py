@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -18,6 +18,7 @@ from onefield.kernels.composite import composite, rendering_weights
 from onefield.renderers.background import Background, Black
 from onefield.renderers.chunking import DEFAULT_MEMORY, intervals_within, rays_within, samples_within, split_rays
 from onefield.renderers.front_to_back import ask_front_to_back
+from onefield.renderers.quantiles import opacity_quantiles
 from onefield.renderers.renderer import Renderer
 from onefield.renderers.sampling.intervals import points_on
 from onefield.renderers.sampling.sampler import Sampler, Sampling
@@ -115,6 +116,7 @@ class VolumeRenderer(Renderer):
         *,
         background: Float[Tensor, "3"] | None = None,
         normals: bool = False,
+        quantiles: Sequence[float] = (),
         limits: Callable[[Rays], Rays] | None = None,
         memory: int = DEFAULT_MEMORY,
     ) -> RenderedImage:
@@ -124,6 +126,7 @@ class VolumeRenderer(Renderer):
             cameras, index: the view.
             background: one colour behind all; None asks the renderer's own background.
             normals: whether to fill `RenderedImage.normal`.
+            quantiles: shares of opacity in (0, 1) for `RenderedImage.quantiles`; 0.5 gives the median depth.
             limits: fills in near and far of the rays, where the scene states them.
             memory: bytes that samples may take together, beside the image itself.
 
@@ -136,6 +139,7 @@ class VolumeRenderer(Renderer):
             rays = limits(rays)
         at_once = rays_within(memory, self.sampler.evaluations_per_ray)
         parts: list[Rendering] = []
+        depths: list[Tensor] = []
         for first in range(0, len(rays), at_once):
             some = rays[first : first + at_once]
             behind = self.background(some) if background is None else background.expand(len(some), 3)
@@ -145,6 +149,8 @@ class VolumeRenderer(Renderer):
             most = intervals_within(memory) if bounded else samples_within(memory)
             for run, samples in split_rays(sampling.samples, most):
                 shaded = self._shade(field, some[run], Sampling(samples), behind[run], normals)
+                if quantiles:
+                    depths.append(opacity_quantiles(shaded.densities, shaded.samples, quantiles))
                 # the samples of a whole picture would break any budget
                 parts.append(replace(shaded, samples=None, weights=None, densities=None))
         height, width = int(cameras.height[index]), int(cameras.width[index])
@@ -153,6 +159,7 @@ class VolumeRenderer(Renderer):
             depth=torch.cat([part.depth for part in parts]).reshape(height, width),
             opacity=torch.cat([part.opacity for part in parts]).reshape(height, width),
             normal=torch.cat([part.normal for part in parts]).reshape(height, width, 3) if normals else None,
+            quantiles=torch.cat(depths).reshape(height, width, len(quantiles)) if quantiles else None,
         )
 
     def _shade(
