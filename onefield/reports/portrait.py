@@ -15,20 +15,18 @@ from torch import Tensor
 
 from onefield.configs.runs import Run
 from onefield.errors import OnefieldError
-from onefield.meshing.cleanup import keep_large_components, remove_degenerate_faces
-from onefield.meshing.colors import color_vertices
-from onefield.meshing.marching_cubes import extract, suggest_isovalue
 from onefield.meshing.preview import orbit_camera, render_preview
 from onefield.meshing.report import report_mesh
 from onefield.reports.pictures import depth_colors, normal_colors
+from onefield.training.surface import choose_extractor, method_surface
 from onefield.types import Mesh
 
 # Enough to see whether geometry is sound, at a small part of the time of a full view.
 PICTURE_PIXELS = 30_000
 VIEWS = 2
-# Cells along an edge of the quick extraction; pieces below this share of the largest one's area are dropped.
+# Cells along an edge of the quick extraction, and views that it fuses where it does.
 RESOLUTION = 80
-SMALLEST_PIECE = 0.01
+FUSED_VIEWS = 30
 MESH_SIDE = 300
 # Name, azimuth and elevation in radians; the poles themselves have no upright picture.
 SIDES = (
@@ -115,14 +113,14 @@ def geometry_view(run: Run, index: int) -> GeometryView:
 
 
 def _surface(run: Run) -> tuple[Mesh, tuple[str, ...]]:
-    bounds, model = run.scene.bounds, run.method.field
-    level = suggest_isovalue(model, bounds=bounds)
-    extraction = extract(model, resolution=RESOLUTION, isovalue=level, bounds=bounds)
-    mesh = keep_large_components(remove_degenerate_faces(extraction.mesh), SMALLEST_PIECE)
+    choice = choose_extractor(run.method, run.scene)
+    surface = method_surface(run.method, run.scene, choice, resolution=RESOLUTION, most_views=FUSED_VIEWS)
     notes = [f"A quick look with {RESOLUTION} cells along an edge; 'onefield export' takes 256 by default."]
-    if extraction.clipped:
+    if surface.views:
+        notes.append("It is open where no training view saw a surface, and at the border of the region of interest.")
+    elif surface.clipped:
         notes.append("It reaches the border of the region of interest and was closed there.")
-    return color_vertices(mesh, model), (*_described(mesh), *notes)
+    return surface.mesh, (*_described(surface.mesh), *notes)
 
 
 def _described(mesh: Mesh) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     from onefield.tools.output import seconds_of
     from onefield.tools.pictures import write_mesh_picture
     from onefield.tools.surface import export_surface
+    from onefield.training.surface import choose_extractor
 
     seconds = seconds_of(time)
     folder = make_folder(output)
@@ -43,10 +44,11 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
     summary = score(opened).summary()
     say("4/4  extracting the mesh")
     mesh_path = opened.folder.exports / "mesh.glb"
-    surface = export_surface(opened, mesh_path, resolution=192)
+    choice = choose_extractor(opened.method, opened.scene)
+    exported = export_surface(opened, mesh_path, choice, resolution=192)
     picture = opened.folder.exports / "mesh.png"
-    write_mesh_picture(picture, surface.normalised)
-    report = report_run(opened, surface.normalised)
+    write_mesh_picture(picture, exported.surface.mesh)
+    report = report_run(opened, exported.surface.mesh)
     paths = {"run": str(opened.folder.path), "mesh": str(mesh_path), "report": report and str(report)}
     show(
         {**paths, "step": outcome.step, **summary},
@@ -54,7 +56,7 @@ def run_command(output: Path = Path("demo"), time: str = "90s", json: bool = Fal
         [
             f"PSNR {summary['psnr']:.2f} dB, SSIM {summary['ssim']:.4f} on {summary['views']} held-out views",
             f"pictures: {opened.folder.evaluation} (truth, rendering, error)",
-            f"mesh:     {mesh_path} ({surface.report.faces} faces), drawn in {picture}",
+            f"mesh:     {mesh_path} ({exported.report.faces} faces), drawn in {picture}",
             *report_line(report),
             f"next:     onefield render {opened.folder.path}",
         ],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from onefield.configs.runs import open_run
+from onefield.configs.runs import Run, open_run
 from onefield.data.crop import read_crop
 from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS
@@ -15,16 +15,19 @@ from onefield.export.gaussian_formats import GAUSSIAN_FORMATS
 from onefield.tools.gaussians import export_splats, wants_gaussians
 from onefield.tools.output import say, show
 from onefield.tools.pictures import write_mesh_picture
-from onefield.tools.surface import RESOLUTION, SMALLEST_COMPONENT, export_surface, picture_of
+from onefield.tools.surface import MOST_FACES, RESOLUTION, export_surface, picture_of
+from onefield.training.surface import SMALLEST_COMPONENT, Surface, choose_extractor
+from onefield.types import Bounds
 
 
 def run_command(
     run: Annotated[Path, tyro.conf.Positional],
     /,
     to: Path = Path("mesh.glb"),
+    extractor: Literal["auto", "marching-cubes", "tsdf"] = "auto",
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
-    faces: int | None = None,
+    faces: int = MOST_FACES,
     smallest: float = SMALLEST_COMPONENT,
     crop: bool = True,
     json: bool = False,
@@ -36,9 +39,12 @@ def run_command(
         to: file to write, its suffix says the format (.glb, .ply, .obj, .stl; .html is a page in which
             the mesh can be turned; .ply, .splat and .spz hold the Gaussians of a run that has some);
             a bare name goes to RUN/export.
-        resolution: cells along an edge of the region of interest.
-        isovalue: of the surface; chosen from the field by default.
-        faces: simplify to about so many triangles.
+        extractor: marching-cubes takes a level of the field's density, occupancy or distance; tsdf fuses the depth
+            that the training views see, and leaves open what none of them saw; auto takes tsdf for densities of open
+            scenes.
+        resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see.
+        isovalue: of the surface of marching cubes; chosen from the field by default.
+        faces: simplify to about so many triangles where there are more; 0 keeps all.
         smallest: drop pieces below this share of the largest one's area.
         crop: cut to the box that the viewer saved in RUN/crop.json, if there is one.
         json: print the result as JSON.
@@ -46,26 +52,44 @@ def run_command(
     formats = tuple(MESH_FORMATS | GAUSSIAN_FORMATS)
     if to.suffix.lower() not in formats:
         raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, formats)}.")
+    if faces < 0:
+        raise UsageError(f"--faces must be 0 (all) or a number of triangles, got {faces}.")
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
-    splats, bounds = wants_gaussians(opened, path), opened.scene.bounds
-    cropped = crop and opened.folder.crop.exists()
-    if cropped:
+    bounds = None
+    if crop and opened.folder.crop.exists():
         bounds = read_crop(opened.folder.crop, opened.scene.transform)
         say(f"cut to the box of {opened.folder.crop}; --no-crop exports everything")
-    if splats:
-        written, count = export_splats(opened, path, bounds if cropped else None)
-        result = {"file": str(path), "gaussians": count, "bytes": written.size, "notes": list(written.notes)}
-        show(result, json, [f"{path}: {count:,} Gaussians, {written.size / 2**20:.1f} MiB"])
+    if wants_gaussians(opened, path):
+        _show_gaussians(opened, path, bounds, json)
         return
+    choice = choose_extractor(opened.method, opened.scene, extractor, isovalue)
     say(f"step {opened.step} of {opened.folder.path}: extracting with {resolution} cells along an edge")
-    surface = export_surface(
-        opened, path, bounds=bounds, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
+    say(f"by {_NAMES[choice.extractor]}: {choice.reason}")
+    exported = export_surface(
+        opened, path, choice, bounds=bounds, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
     )
     picture = picture_of(path)
-    write_mesh_picture(picture, surface.normalised)
-    if surface.clipped:
-        region = "region of interest" if bounds == opened.scene.bounds else "crop"
+    write_mesh_picture(picture, exported.surface.mesh)
+    say_borders(exported.surface, "region of interest" if bounds is None else "crop")
+    facts = {"extractor": choice.extractor, "reason": choice.reason, "isovalue": exported.surface.isovalue}
+    facts |= {"clipped": exported.surface.clipped, "views": exported.surface.views}
+    result = {"file": str(path), "picture": str(picture)} | facts
+    show(result | exported.report.as_json(), json, [f"{path}", *exported.report.lines(), f"drawn in {picture}"])
+
+
+_NAMES = {"marching-cubes": "marching cubes", "tsdf": "TSDF fusion of rendered depth"}
+
+
+def _show_gaussians(opened: Run, path: Path, bounds: Bounds | None, json: bool) -> None:
+    written, count = export_splats(opened, path, bounds)
+    result = {"file": str(path), "gaussians": count, "bytes": written.size, "notes": list(written.notes)}
+    show(result, json, [f"{path}: {count:,} Gaussians, {written.size / 2**20:.1f} MiB"])
+
+
+def say_borders(surface: Surface, region: str) -> None:
+    """Says where a surface ends though the scene goes on."""
+    if surface.views:
+        say("the mesh is open where the training views saw too little of a surface, and where it is cut")
+    elif surface.clipped:
         say(f"the surface reaches the border of the {region} and was closed there")
-    result = {"file": str(path), "picture": str(picture), "isovalue": surface.isovalue, "clipped": surface.clipped}
-    show(result | surface.report.as_json(), json, [f"{path}", *surface.report.lines(), f"drawn in {picture}"])

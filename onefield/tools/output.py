@@ -80,6 +80,36 @@ class LiveBar:
             self._bar.stop()
 
 
+class ViewsDisplay(LiveBar):
+    """Shows how many views of a known number are done, and how long the rest will take."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+        self._begun = self._last = -math.inf
+        self._task = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Takes in that so many are done; the first call, with none done, starts the clock."""
+        now = time.monotonic()
+        if done == 0:
+            self._begun = self._last = now
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task(self._words, total=total)
+            self._bar.update(self._task, completed=done)
+        # the first tells how long all will take
+        elif done == 1 or (done and (now - self._last >= PLAIN_LINE_SECONDS or done == total)):
+            self._last = now
+            left = (now - self._begun) / done * (total - done)
+            say(f"{self._words} {done} of {total}" + (f", about {duration(left)} left" if done < total else ""))
+
+
 class TrainingDisplay(LiveBar):
     """Shows a run's progress: a live bar in a terminal, a plain line now and then elsewhere."""
 

@@ -133,20 +133,20 @@ def train_and_score(opened: Run, resume: bool, json: bool, page: FieldPage | Non
     opened = replace(opened, step=outcome.step)
     tell = page.after_training if page is not None else lambda doing: None
     summary, lines = _scored(opened, tell)
-    path, surface = opened.folder.exports / MESH, None
+    path, exported = opened.folder.exports / MESH, None
     if is_processed(opened.scene.path):
         tell("extracting the mesh")
-        surface = exported_if_any(opened, path)
+        exported = exported_if_any(opened, path)
     tell("writing the report")
-    report = report_run(opened, None if surface is None else surface.normalised)
-    if surface is not None:
-        lines.append(f"mesh: {path} ({surface.report.faces:,} faces)")
+    report = report_run(opened, None if exported is None else exported.surface.mesh)
+    if exported is not None:
+        lines.append(f"mesh: {path} ({exported.report.faces:,} faces)")
     lines += [*report_line(report), f"next: onefield render {opened.folder.path}"]
     lines.append(f"      onefield view {opened.folder.path}")
-    if surface is None:
+    if exported is None:
         lines.append(f"      onefield export {opened.folder.path} --to {MESH}")
     result = {"run": str(opened.folder.path), "step": outcome.step, "seconds": outcome.elapsed}
-    files = {"report": report and str(report), "mesh": surface and str(path)}
+    files = {"report": report and str(report), "mesh": exported and str(path)}
     show(result | files | summary, json, lines)
 
 

@@ -152,6 +152,19 @@ def test_export_writes_a_closed_coloured_mesh(whole: tuple[Path, dict], tmp_path
     assert mesh.colors is not None
 
 
+def test_export_fuses_what_the_training_views_see(whole: tuple[Path, dict], tmp_path: Path) -> None:
+    path = tmp_path / "seen.glb"
+    command = [*COMMAND, "export", str(whole[0]), "--to", str(path), "--extractor", "tsdf", "--resolution", "32"]
+    result, talk = _run([*command, "--faces", "2000", "--json"])
+    assert (result["extractor"], result["isovalue"]) == ("tsdf", None)
+    assert result["views"] == len(json.loads((whole[0] / "scene.json").read_text())["train"])
+    assert "open where" in talk
+    mesh = read_mesh(path)
+    assert 0 < mesh.faces.shape[0] == result["faces"] <= 2000
+    assert mesh.colors is not None
+    assert (tmp_path / "seen-preview.png").is_file()
+
+
 def test_a_second_run_in_the_same_folder_is_refused(scene: Path, whole: tuple[Path, dict]) -> None:
     _, talk = _run(_train(scene, whole[0]), expected=2)
     assert "--resume" in talk
@@ -171,6 +184,9 @@ def test_a_second_run_in_the_same_folder_is_refused(scene: Path, whole: tuple[Pa
         (["compare", "{run}", "nowhere"], 3, "nowhere"),
         (["export", "{run}", "--to", "mesh.gbl"], 2, "did you mean '.glb'"),
         (["export", "{run}", "--isovalue", "1e30"], 3, "isovalue"),
+        (["export", "{run}", "--isovalue", "2", "--extractor", "tsdf"], 2, "isovalue"),
+        (["export", "{run}", "--faces", "-1"], 2, "--faces"),
+        (["export", "{run}", "--resolution", "0"], 2, "resolution"),
         (["render", "{run}", "--path", "orbti"], 2, "did you mean 'orbit'"),
         (["inspect", "nowhere"], 3, "nowhere"),
         (["trian", "{scene}"], 2, "did you mean 'train'"),

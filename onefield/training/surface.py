@@ -1,0 +1,197 @@
+"""The surface of a trained method as a mesh, by the extractor that serves its field and scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from onefield.data.scene import Scene
+from onefield.errors import UsageError, nearest_name
+from onefield.kernels.system import memory_available
+from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
+from onefield.meshing.colors import color_vertices
+from onefield.meshing.lattice import Lattice
+from onefield.meshing.marching_cubes import extract, suggest_isovalue
+from onefield.meshing.tsdf import TRUNCATION, DepthView, check_memory, fuse_views
+from onefield.renderers.volume import VolumeRenderer
+from onefield.training.depth_views import (
+    MOST_VIEWS,
+    depth_cameras,
+    depth_views,
+    first_look,
+    seen_bounds,
+    typical_spread,
+)
+from onefield.training.memory import rendering_need, require
+from onefield.training.method import Method
+from onefield.types import Bounds, Mesh
+
+EXTRACTORS = ("auto", "marching-cubes", "tsdf")
+# Floaters of a radiance field are far smaller than a hundredth of what was photographed.
+SMALLEST_COMPONENT = 0.01
+
+
+# Size of pixels, in cells, at the middle of what is fused: many views together know more than each, and half the size
+# takes four times as long for about the same surface.
+PIXEL = 2.0
+# Depths are fused over so many of their typical spread where that is wider than the usual truncation, since views see a
+# surface that the field has left soft at depths that differ; and over so many cells at most.
+SPREADS, MOST_TRUNCATION = 2.0, 12.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An extractor and, in one sentence, why it was taken."""
+
+    extractor: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A clean coloured surface in the frame of the scene.
+
+    Attributes:
+        choice: how it was extracted.
+        isovalue: of the level that was extracted; None where views were fused.
+        clipped: it reached the border of the bounds and was closed there; a fused one is open there.
+        views: how many were fused; 0 where none was.
+    """
+
+    mesh: Mesh
+    choice: Choice
+    isovalue: float | None = None
+    clipped: bool = False
+    views: int = 0
+
+
+def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue: float | None = None) -> Choice:
+    """Marching cubes where the field says what is solid, fusion of depth where only what was seen can be believed.
+
+    Args:
+        asked: one of `EXTRACTORS`.
+        isovalue: where one was given; only a level set has one.
+
+    Raises:
+        UsageError: an unknown name, an isovalue for fused depth, or a renderer without depth to fuse.
+    """
+    if asked not in EXTRACTORS:
+        raise UsageError(f"Unknown extractor '{asked}': {nearest_name(asked, EXTRACTORS)}.")
+    if asked == "tsdf" and isovalue is not None:
+        raise UsageError("Fused depth has no isovalue; leave --isovalue out, or take --extractor marching-cubes.")
+    measures_depth = isinstance(method.renderer, VolumeRenderer)
+    if asked == "tsdf" and not measures_depth:
+        raise UsageError(
+            f"Fusion needs a volume renderer, which says how deep the light reaches; {type(method.renderer).__name__} "
+            "does not yet. Take --extractor marching-cubes."
+        )
+    if asked != "auto":
+        return Choice(asked, "as asked")
+    if isovalue is not None:
+        return Choice("marching-cubes", "an isovalue was given")
+    solid = next((quantity for quantity in ("distance", "occupancy") if quantity in method.field.provides), None)
+    if solid is not None:
+        return Choice("marching-cubes", f"the field has {solid}, which says where its surface is")
+    if scene.bounded:
+        return Choice("marching-cubes", "the scene is bounded, so that what is dense is the object")
+    if not len(scene.train_indices):
+        return Choice("marching-cubes", "no cameras say what was seen")
+    if not measures_depth:
+        return Choice("marching-cubes", "its renderer does not say how deep the light reaches")
+    return Choice("tsdf", "in an open scene a density is fog wherever no camera looked, so only what they saw counts")
+
+
+def method_surface(
+    method: Method,
+    scene: Scene,
+    choice: Choice,
+    *,
+    bounds: Bounds | None = None,
+    resolution: int = 256,
+    isovalue: float | None = None,
+    faces: int = 0,
+    smallest: float = SMALLEST_COMPONENT,
+    most_views: int = MOST_VIEWS,
+    observe: Callable[[int, int], None] = lambda done, total: None,
+) -> Surface:
+    """Extracts a method's surface, cleans and colours it.
+
+    Args:
+        choice: of `choose_extractor`.
+        bounds: box of the scene's frame to extract in; None takes the region of interest or, to fuse views of an open
+            scene, what these see.
+        resolution: cells along an edge of the region of interest; given bounds have cells of the same size, and what
+            the views see has as many cells as the region would have.
+        isovalue: of marching cubes; None chooses one from the field.
+        faces: simplify to about so many, where there are more; 0 keeps all.
+        smallest: pieces below this share of the largest one's area are dropped.
+        most_views: to fuse.
+        observe: told how many views are fused, of how many.
+
+    Raises:
+        UsageError: the resolution is below 1.
+        DataError: there is no surface.
+        ResourceError: less memory is available than the grid or the pictures take.
+    """
+    if resolution < 1:
+        raise UsageError(f"A mesh needs a resolution of at least 1 cell, got {resolution}.")
+    if choice.extractor == "tsdf":
+        surface = _fused(method, scene, choice, bounds, resolution, most_views, observe)
+    else:
+        surface = _level_set(method, scene, choice, bounds, resolution, isovalue)
+    mesh = keep_large_components(remove_degenerate_faces(surface.mesh), smallest)
+    if faces:
+        mesh = decimate(mesh, faces)
+    if mesh.colors is None:
+        mesh = color_vertices(mesh, method.field)
+    return Surface(mesh, choice, surface.isovalue, surface.clipped, surface.views)
+
+
+def _memory() -> int:
+    """Bytes for a grid: the mesh and its colours take about as much again."""
+    return memory_available() // 2
+
+
+def _level_set(
+    method: Method, scene: Scene, choice: Choice, bounds: Bounds | None, resolution: int, isovalue: float | None
+) -> Surface:
+    box = scene.bounds if bounds is None else bounds
+    # a crop must not move the surface: its level is that of the whole, and its cells are as large
+    level = suggest_isovalue(method.field, bounds=scene.bounds) if isovalue is None else isovalue
+    cells = max(1, round(resolution * max(box.extent) / max(scene.bounds.extent)))
+    extraction = extract(method.field, resolution=cells, isovalue=level, bounds=box, memory_budget=_memory())
+    return Surface(extraction.mesh, choice, level, extraction.clipped)
+
+
+def _fused(
+    method: Method,
+    scene: Scene,
+    choice: Choice,
+    bounds: Bounds | None,
+    resolution: int,
+    most_views: int,
+    observe: Callable[[int, int], None],
+) -> Surface:
+    look = first_look(method, scene)
+    box = scene.bounds if bounds is None else bounds
+    cell = max(scene.bounds.extent) / resolution
+    if bounds is None and not scene.bounded:
+        box = seen_bounds(look, scene)
+        cell *= (math.prod(box.extent) / math.prod(scene.bounds.extent)) ** (1 / 3)
+    lattice = Lattice.over(box, max(1, round(max(box.extent) / cell)))
+    check_memory(lattice, resolution, _memory())
+    cell = max(lattice.spacing)
+    truncation = min(max(TRUNCATION, SPREADS * typical_spread(look) / cell), MOST_TRUNCATION)
+    cameras = depth_cameras(method, scene, box, PIXEL * cell, most_views)
+    if len(cameras):
+        require(rendering_need(cameras), "Rendering the training views", "take a lower --resolution")
+
+    def watched() -> Iterator[DepthView]:
+        observe(0, len(cameras))
+        for done, view in enumerate(depth_views(method, scene, cameras, box, truncation * cell), start=1):
+            yield view
+            observe(done, len(cameras))
+
+    fusion = fuse_views(watched(), box, resolution=max(lattice.cells), truncation=truncation, memory_budget=_memory())
+    return Surface(fusion.mesh, choice, views=fusion.views)
