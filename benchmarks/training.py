@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from onefield.configs.runs import configure
-from onefield.data.batches import RayBatches
 from onefield.tools.output import seconds_of
 from onefield.training.evaluation import QuickCheck, evaluate
 from onefield.training.loop import take_step
@@ -35,8 +34,8 @@ def main() -> None:
     )
     scene = config.load_scene()
     method = config.method.build(scene)
-    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices, seed=config.method.training.seed))
-    check = QuickCheck(scene)
+    state = TrainingState.begin(method, method.batches(scene, scene.train_indices, config.method.training.seed))
+    check = QuickCheck(scene, method)
     take_step(state)  # compiles kernels, before the clock
     marks = sorted(seconds_of(mark) for mark in arguments.marks)
     while state.progress < 1:

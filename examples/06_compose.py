@@ -30,16 +30,16 @@ REGULARISERS = {"none": {}, "clear or solid": {"opacity_entropy": 1e-3}}
 
 def main(output: Path, steps: int, size: int, samples: int) -> None:
     scene = load_scene(write_demo_scene(output / "scene", views=16, size=size))
-    check = QuickCheck(scene)
     rows = []
     for field, sampler, regulariser in product(FIELDS, SAMPLERS, REGULARISERS):
         losses = {"huber": 1.0, **REGULARISERS[regulariser]}
         settings = TrainingSettings(steps=steps, samples_per_step=samples)
-        method = MethodConfig("composed", FIELDS[field], SAMPLERS[sampler], losses, training=settings).build(scene)
+        parts = {"field": FIELDS[field], "sampler": SAMPLERS[sampler], "losses": losses}
+        method = MethodConfig("composed", training=settings, **parts).build(scene)
         state = TrainingState.begin(method, RayBatches(scene, scene.train_indices, seed=0))
         for _ in range(steps):
             take_step(state)
-        rows.append((field, sampler, regulariser, f"{check.psnr(method):.2f}"))
+        rows.append((field, sampler, regulariser, f"{QuickCheck(scene, method).psnr(method):.2f}"))
         print(f"{field:>8} x {sampler:<9} x {regulariser:<14} PSNR {rows[-1][-1]} dB")
     with open(output / "scores.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("field", "sampler", "regulariser", "held-out PSNR"), *rows])

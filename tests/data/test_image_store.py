@@ -73,5 +73,5 @@ def test_batches_bring_the_distances_of_their_own_pixels(synthetic, tmp_path: Pa
 
 def test_distances_are_not_to_be_had_without_maps(synthetic, tmp_path: Path) -> None:
     synthetic.write("ngp", tmp_path)
-    with pytest.raises(UsageError, match="no depth maps"):
+    with pytest.raises(UsageError, match="no depth to learn from"):
         RayBatches(load_scene(tmp_path), [0], distances=True)
