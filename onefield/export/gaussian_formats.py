@@ -1,7 +1,8 @@
 """The formats of sets of Gaussians by suffix, and the two verbs over them.
 
-A format is a module with ``write(gaussians, file) -> notes`` and ``read(content, path) -> Gaussians``. ``.ply`` is a
-format of meshes, too: which of the two a file holds is in its header.
+A format is a module with ``write(gaussians, file) -> notes`` and ``read(content, path) -> Gaussians``. ``.ply`` and
+``.glb`` are formats of meshes, too: which of the two a file holds is in its first part, and which of the two is to be
+written a name such as ``scene.splat.glb`` says.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import BinaryIO
 import torch
 
 from onefield.errors import DataError, UsageError, nearest_name
-from onefield.export.formats import Export
+from onefield.export.formats import MESH_FORMATS, Export
+from onefield.export.gaussian_glb import EXTENSION
 from onefield.files import write_atomically
 from onefield.types import Gaussians
 
 GAUSSIAN_FORMATS = {
+    ".glb": "onefield.export.gaussian_glb",
     ".ply": "onefield.export.gaussian_ply",
     ".splat": "onefield.export.splat",
     ".spz": "onefield.export.spz",
@@ -29,8 +32,21 @@ GAUSSIAN_FORMATS = {
 
 # More than a header of 62 properties has.
 _HEADER_BYTES = 2**14
+# What a GLB says first: magic, version, its length, that of its document; documents longer than this describe meshes.
+_GLB_HEAD = struct.Struct("<4sIII")
+_DOCUMENT_BYTES = 2**24
 # what parsing a broken file ends in
-_UNSOUND = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, struct.error)
+_UNSOUND = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    EOFError,
+    OSError,
+    struct.error,
+)
 _logger = logging.getLogger("onefield.export")
 
 
@@ -83,12 +99,24 @@ def read_gaussians(path: str | os.PathLike[str]) -> Gaussians:
 
 
 def holds_gaussians(path: Path) -> bool:
-    """Whether a file is one of Gaussians, by its suffix or, for ``.ply``, by a property that meshes don't have."""
+    """Whether a file is one of Gaussians, by its suffix or, where meshes share it, by a name that meshes don't have."""
     suffix = path.suffix.lower()
-    if suffix != ".ply":
+    if suffix not in MESH_FORMATS:
         return suffix in GAUSSIAN_FORMATS
     with open(path, "rb") as file:
-        return b"f_dc_0" in file.read(_HEADER_BYTES).partition(b"end_header")[0]
+        if suffix == ".ply":
+            return b"f_dc_0" in file.read(_HEADER_BYTES).partition(b"end_header")[0]
+        if suffix == ".glb":
+            head = file.read(_GLB_HEAD.size)
+            length = _GLB_HEAD.unpack(head)[-1] if len(head) == _GLB_HEAD.size else 0
+            return EXTENSION.encode() in file.read(min(length, _DOCUMENT_BYTES))
+    return False
+
+
+def named_for_gaussians(path: Path) -> bool:
+    """Whether a name can only mean Gaussians: by its suffix, or by ``.splat`` before one that meshes share."""
+    *before, suffix = "", *(part.lower() for part in path.suffixes)
+    return suffix in GAUSSIAN_FORMATS and (suffix not in MESH_FORMATS or before[-1] == ".splat")
 
 
 def checked(gaussians: Gaussians, where: str) -> Gaussians:

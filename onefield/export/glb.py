@@ -6,21 +6,15 @@ about the mesh's middle, and a second node, whose numbers are decimal, moves the
 
 from __future__ import annotations
 
-import json
-import struct
 from typing import BinaryIO
 
 import numpy as np
 
-from onefield.errors import DataError
 from onefield.export.arrays import color_array, face_array, needs_double, normal_array, vertex_array
+from onefield.export.glb_buffers import Buffers, write_chunks
 from onefield.export.glb_reader import (
-    ARRAY_BUFFER,
-    BINARY_CHUNK,
     ELEMENT_ARRAY_BUFFER,
     FLOAT,
-    JSON_CHUNK,
-    MAGIC,
     TRIANGLES,
     UNSIGNED_INT,
     UNSIGNED_SHORT,
@@ -31,9 +25,6 @@ from onefield.types import Mesh
 
 __all__ = ["read", "write"]
 
-# lengths in a GLB are 32-bit
-_LARGEST = 2**32 - 1
-
 
 def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     """One mesh with positions, and normals and linear 16-bit colours where the mesh has them.
@@ -42,7 +33,7 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     """
     positions = vertex_array(mesh)
     offset = (positions.min(axis=0) + positions.max(axis=0)) / 2 if needs_double(positions) else np.zeros(3)
-    buffers = _Buffers()
+    buffers = Buffers()
     attributes = {"POSITION": buffers.add((positions - offset).astype("<f4"), "VEC3", FLOAT, with_range=True)}
     normals, colors = normal_array(mesh), color_array(mesh)
     if normals is not None:
@@ -52,7 +43,9 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
         linear = np.ones((len(colors), 4))
         linear[:, :3] = linear_from_srgb(colors)
         attributes["COLOR_0"] = buffers.add(np.rint(linear * 65535).astype("<u2"), "VEC4", UNSIGNED_SHORT)
-    indices = buffers.add(face_array(mesh).astype("<u4").reshape(-1), "SCALAR", UNSIGNED_INT)
+    indices = buffers.add(
+        face_array(mesh).astype("<u4").reshape(-1), "SCALAR", UNSIGNED_INT, target=ELEMENT_ARRAY_BUFFER
+    )
     nodes = [
         {"name": "z up to y up", "matrix": Y_UP_FROM_Z_UP.T.reshape(-1).tolist(), "children": [1]},
         {"name": "mesh", "mesh": 0},
@@ -75,48 +68,10 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     if colors is not None:
         material["extensions"] = {"KHR_materials_unlit": {}}
         document["extensionsUsed"] = ["KHR_materials_unlit"]
-    _write_chunks(file, document, buffers)
+    write_chunks(file, document, buffers)
     return ()
 
 
 def linear_from_srgb(colors: np.ndarray) -> np.ndarray:
     """IEC 61966-2-1, decoding."""
     return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
-
-
-class _Buffers:
-    """The binary chunk as it grows; every part is a multiple of four bytes."""
-
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
-        self.views: list[dict] = []
-        self.accessors: list[dict] = []
-        self.length = 0
-
-    def add(self, array: np.ndarray, kind: str, component: int, with_range: bool = False) -> int:
-        """Appends an array and returns the number of its accessor."""
-        target = ELEMENT_ARRAY_BUFFER if kind == "SCALAR" else ARRAY_BUFFER
-        view = {"buffer": 0, "byteOffset": self.length, "byteLength": array.nbytes, "target": target}
-        accessor = {"bufferView": len(self.views), "componentType": component, "count": len(array), "type": kind}
-        if component == UNSIGNED_SHORT:
-            accessor["normalized"] = True
-        if with_range:
-            accessor["min"], accessor["max"] = array.min(axis=0).tolist(), array.max(axis=0).tolist()
-        self.parts.append(array)
-        self.views.append(view)
-        self.accessors.append(accessor)
-        self.length += array.nbytes
-        return len(self.accessors) - 1
-
-
-def _write_chunks(file: BinaryIO, document: dict, buffers: _Buffers) -> None:
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    total = 12 + 8 + len(text) + 8 + buffers.length
-    if total > _LARGEST:
-        raise DataError(f"The mesh takes {total:,} bytes; a GLB holds at most {_LARGEST:,}: decimate it or use PLY.")
-    file.write(MAGIC + struct.pack("<II", 2, total))
-    file.write(struct.pack("<II", len(text), JSON_CHUNK) + text)
-    file.write(struct.pack("<II", buffers.length, BINARY_CHUNK))
-    for part in buffers.parts:
-        file.write(part.tobytes())

@@ -28,12 +28,12 @@ _HARMLESS = frozenset({"KHR_materials_unlit", "KHR_texture_transform", "KHR_mesh
 
 def read(content: bytes, path: Path) -> Mesh:
     """Reads all triangles of the default scene under their nodes' transforms, as one mesh."""
-    document, binary = _chunks(content, path)
+    document, binary = read_chunks(content, path)
     unknown = sorted(set(document.get("extensionsRequired", [])) - _HARMLESS)
     if unknown:
         raise DataError(f"{path} needs the glTF extensions {', '.join(unknown)}, which are not read; export it plain.")
     parts = []
-    for node, transform in _placed_nodes(document, path):
+    for node, transform in placed_nodes(document, path):
         if "mesh" in node:
             for primitive in document["meshes"][node["mesh"]]["primitives"]:
                 parts.append(_part(document, binary, primitive, transform, path))
@@ -52,7 +52,12 @@ def srgb_from_linear(colors: np.ndarray) -> np.ndarray:
     return np.where(colors <= 0.0031308, colors * 12.92, 1.055 * np.maximum(colors, 0) ** (1 / 2.4) - 0.055)
 
 
-def _chunks(content: bytes, path: Path) -> tuple[dict, bytes]:
+def read_chunks(content: bytes, path: Path) -> tuple[dict, bytes]:
+    """The document of a GLB file and its binary chunk.
+
+    Raises:
+        DataError: the file is of another kind or version, or cut short.
+    """
     if content[:4] != MAGIC:
         raise DataError(f"{path} is no GLB file: it does not begin with 'glTF'.")
     version, length = struct.unpack_from("<II", content, 4)
@@ -74,7 +79,7 @@ def _chunks(content: bytes, path: Path) -> tuple[dict, bytes]:
     return document, chunks.get(BINARY_CHUNK, b"")
 
 
-def _placed_nodes(document: dict, path: Path) -> list[tuple[dict, np.ndarray]]:
+def placed_nodes(document: dict, path: Path) -> list[tuple[dict, np.ndarray]]:
     """Nodes of the default scene with their transforms to the z-up world."""
     nodes = document.get("nodes", [])
     scene = document["scenes"][document.get("scene", 0)]
@@ -114,9 +119,9 @@ def _part(document: dict, binary: bytes, primitive: dict, transform: np.ndarray,
         raise DataError(f"{path} holds strips, lines or points (mode {primitive['mode']}); only triangles are read.")
     attributes = primitive["attributes"]
     linear = transform[:3, :3]
-    positions = _accessor(document, binary, attributes["POSITION"]) @ linear.T + transform[:3, 3]
+    positions = read_accessor(document, binary, attributes["POSITION"]) @ linear.T + transform[:3, 3]
     if "indices" in primitive:
-        faces = _accessor(document, binary, primitive["indices"]).astype(np.int64)
+        faces = read_accessor(document, binary, primitive["indices"]).astype(np.int64)
     else:
         faces = np.arange(len(positions))
     faces = faces.reshape(-1, 3)
@@ -125,9 +130,9 @@ def _part(document: dict, binary: bytes, primitive: dict, transform: np.ndarray,
         faces = faces[:, ::-1]
     colors = normals = None
     if "COLOR_0" in attributes:
-        colors = srgb_from_linear(_accessor(document, binary, attributes["COLOR_0"])[:, :3])
+        colors = srgb_from_linear(read_accessor(document, binary, attributes["COLOR_0"])[:, :3])
     if "NORMAL" in attributes:
-        normals = _accessor(document, binary, attributes["NORMAL"]) @ np.linalg.pinv(linear)
+        normals = read_accessor(document, binary, attributes["NORMAL"]) @ np.linalg.pinv(linear)
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
         normals = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     if any(values is not None and len(values) != len(positions) for values in (colors, normals)):
@@ -135,7 +140,7 @@ def _part(document: dict, binary: bytes, primitive: dict, transform: np.ndarray,
     return positions, faces, colors, normals
 
 
-def _accessor(document: dict, binary: bytes, number: int) -> np.ndarray:
+def read_accessor(document: dict, binary: bytes, number: int) -> np.ndarray:
     """Values as float64 (integers scaled to [0, 1] or [-1, 1] where they are normalised)."""
     accessor = document["accessors"][_index(number)]
     if "sparse" in accessor or "bufferView" not in accessor:

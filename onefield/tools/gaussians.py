@@ -7,27 +7,27 @@ from pathlib import Path
 from onefield.configs.runs import Run
 from onefield.errors import UsageError
 from onefield.export.formats import Export
-from onefield.export.gaussian_formats import GAUSSIAN_FORMATS, export_gaussians
+from onefield.export.gaussian_formats import export_gaussians, named_for_gaussians
 from onefield.fields.gaussian_frames import moved_gaussians
+from onefield.fields.gaussian_sets import cropped_gaussians
 from onefield.fields.gaussians import HasGaussians
 from onefield.files import make_folder
 from onefield.types import Bounds
 
 
 def wants_gaussians(opened: Run, path: Path) -> bool:
-    """Whether a file is to hold a run's Gaussians rather than its surface: a matter of the suffix and, for ``.ply``, of
+    """Whether a file is to hold a run's Gaussians rather than its surface: a matter of the name and, for ``.ply``, of
     the field.
 
     Raises:
-        UsageError: a suffix of Gaussians, but the run has none.
+        UsageError: a name of Gaussians, but the run has none.
     """
-    suffix = path.suffix.lower()
-    if suffix not in GAUSSIAN_FORMATS:
-        return False
-    if isinstance(opened.method.field, HasGaussians):
-        return True
-    if suffix == ".ply" and not path.name.lower().endswith(".splat.ply"):
-        return False
+    if named_for_gaussians(path):
+        wanted = True
+    else:
+        wanted = path.suffix.lower() == ".ply" and isinstance(opened.method.field, HasGaussians)
+    if not wanted or isinstance(opened.method.field, HasGaussians):
+        return wanted
     raise UsageError(
         f"{path} is to hold Gaussians, but {opened.folder.path} has none; train with '--method splat', or export its "
         "surface to .glb, .ply, .obj or .stl."
@@ -45,7 +45,7 @@ def export_splats(opened: Run, path: Path, bounds: Bounds | None = None) -> tupl
     """
     gaussians = opened.method.field.gaussians()
     if bounds is not None:
-        gaussians = gaussians[bounds.contains(gaussians.means.detach())]
+        gaussians = cropped_gaussians(gaussians, bounds)
     back = opened.scene.transform.inverse()
     make_folder(path.parent)
     moved = moved_gaussians(gaussians, back.scale, back.rotation, back.translation)

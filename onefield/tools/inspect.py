@@ -17,7 +17,7 @@ def run_command(
     system: bool = False,
     json: bool = False,
 ) -> None:
-    """Says what is at a path: a dataset, a run, a mesh or a signal; changes nothing.
+    """Says what is at a path: a dataset, a run, a mesh, a set of Gaussians or a signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -41,8 +41,11 @@ def run_command(
 def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.data.inspect import inspect_dataset
     from onefield.export.formats import MESH_FORMATS
+    from onefield.export.gaussian_formats import holds_gaussians
     from onefield.training.run_folder import RunFolder
 
+    if path.is_file() and holds_gaussians(path):
+        return _gaussians(path)
     if path.is_file() and path.suffix.lower() in MESH_FORMATS:
         return _mesh(path)
     if path.is_file() and path.suffix.lower() != ".json":
@@ -59,6 +62,20 @@ def _mesh(path: Path) -> tuple[dict, list[str]]:
 
     report = report_mesh(read_mesh(path))
     return {"kind": "mesh", "file": str(path), **report.as_json()}, [f"{path}: mesh", *report.lines()]
+
+
+def _gaussians(path: Path) -> tuple[dict, list[str]]:
+    from onefield.export.gaussian_formats import read_gaussians
+
+    read = read_gaussians(path)
+    low, high = read.means.amin(0).tolist(), read.means.amax(0).tolist()
+    result = {"kind": "gaussians", "file": str(path), "gaussians": len(read), "degree": read.degree}
+    corners = [", ".join(f"{value:.4g}" for value in corner) for corner in (low, high)]
+    lines = [
+        f"{path}: {len(read):,} Gaussians with harmonics of degree {read.degree}",
+        f"middles from ({corners[0]}) to ({corners[1]})",
+    ]
+    return result | {"minimum": low, "maximum": high}, lines
 
 
 def _signal(path: Path) -> tuple[dict, list[str]]:

@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "put several runs on one page",
     "view": "look at a run or a mesh in the browser",
     "export": "export a run's surface as a mesh file",
+    "edit": "merge, cut, clean and move files of Gaussians",
     "fit": "fit an image, a sound, a video, a volume or a shape",
     "inspect": "say what a folder or file is, and whether it is sound",
     "doctor": "check the installation and say what is used and why",

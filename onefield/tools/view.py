@@ -36,7 +36,7 @@ def run_command(
 
     Args:
         what: folder of a run, or one above it for the newest; or a mesh file (.glb, .ply, .obj, .stl),
-            or a file of Gaussians (.ply, .splat, .spz).
+            or a file of Gaussians (.ply, .splat, .spz, .glb).
         gate: where the page is, and who may open it.
     """
     try:

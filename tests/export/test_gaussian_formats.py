@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,12 @@ import torch
 
 from onefield.errors import DataError, UsageError
 from onefield.export.formats import export_mesh
-from onefield.export.gaussian_formats import export_gaussians, holds_gaussians, read_gaussians
+from onefield.export.gaussian_formats import (
+    export_gaussians,
+    holds_gaussians,
+    named_for_gaussians,
+    read_gaussians,
+)
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.harmonic_colors import harmonic_basis
 from onefield.types import Gaussians, Mesh
@@ -225,4 +232,101 @@ def test_plys_of_gaussians_and_of_meshes_are_told_apart(tmp_path):
     assert holds_gaussians(tmp_path / "set.ply")
     assert not holds_gaussians(tmp_path / "mesh.ply")
     assert holds_gaussians(tmp_path / "any.spz")
-    assert not holds_gaussians(tmp_path / "any.glb")
+    export_mesh(Mesh(corners, torch.tensor([[0, 1, 2]])), tmp_path / "mesh.glb")
+    assert not holds_gaussians(tmp_path / "mesh.glb")
+
+
+def test_glb_follows_the_extension(tmp_path):
+    """Attributes under their names, activated, y up by a node; what reads meshes finds none in it."""
+    written = gaussians(7, degree=2)
+    export_gaussians(written, tmp_path / "set.splat.glb")
+    assert holds_gaussians(tmp_path / "set.splat.glb")
+    content = (tmp_path / "set.splat.glb").read_bytes()
+    length = struct.unpack_from("<I", content, 12)[0]
+    document, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
+    assert document["extensionsUsed"] == ["KHR_gaussian_splatting"]
+    primitive = document["meshes"][0]["primitives"][0]
+    assert primitive["mode"] == 0
+    assert primitive["extensions"]["KHR_gaussian_splatting"]["kernel"] == "ellipse"
+
+    def attribute(name: str) -> np.ndarray:
+        accessor = document["accessors"][primitive["attributes"][name]]
+        view = document["bufferViews"][accessor["bufferView"]]
+        return np.frombuffer(binary, "<f4", view["byteLength"] // 4, view["byteOffset"]).reshape(7, -1)
+
+    np.testing.assert_array_equal(attribute("POSITION"), written.means)
+    np.testing.assert_allclose(attribute("KHR_gaussian_splatting:SCALE"), written.log_scales.exp(), rtol=1e-6)
+    np.testing.assert_allclose(attribute("KHR_gaussian_splatting:OPACITY")[:, 0], written.opacities.sigmoid(), 1e-6)
+    np.testing.assert_array_equal(attribute("KHR_gaussian_splatting:SH_DEGREE_2_COEF_3"), written.harmonics[2][:, 3])
+    turned = attribute("KHR_gaussian_splatting:ROTATION")
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(turned[:, 3] / turned[:, 0], written.quaternions[:, 0] / written.quaternions[:, 1], 1e-4)
+
+
+@pytest.mark.parametrize("degree", [0, 3])
+def test_glb_comes_back_within_float32(tmp_path, degree):
+    written = gaussians(degree=degree)
+    export_gaussians(written, tmp_path / "set.glb")
+    read = read_gaussians(tmp_path / "set.glb")
+    assert torch.equal(read.means, written.means)
+    torch.testing.assert_close(read.log_scales, written.log_scales, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(seen(read)[0], seen(written)[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(read.opacities, written.opacities, atol=1e-3, rtol=1e-4)
+    for one, other in zip(read.harmonics, written.harmonics, strict=True):
+        assert torch.equal(one, other)
+
+
+def rewritten(path, change):
+    """Changes a GLB's document and puts it back."""
+    content = path.read_bytes()
+    length = struct.unpack_from("<I", content, 12)[0]
+    document = json.loads(content[20 : 20 + length])
+    change(document)
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + length :]
+    total = 20 + len(text) + len(rest)
+    path.write_bytes(b"glTF" + struct.pack("<II", 2, total) + struct.pack("<I4s", len(text), b"JSON") + text + rest)
+
+
+def test_glb_nodes_move_turn_and_scale(tmp_path):
+    written = gaussians(5, degree=1)
+    export_gaussians(written, tmp_path / "set.glb")
+
+    def place(document):
+        document["nodes"][1] |= {"scale": [3, 3, 3], "rotation": [0, 0, math.sqrt(0.5), math.sqrt(0.5)]}
+        document["nodes"][1]["translation"] = [1, 0, 0]
+
+    rewritten(tmp_path / "set.glb", place)
+    read = read_gaussians(tmp_path / "set.glb")
+    x, y, z = written.means.unbind(1)
+    torch.testing.assert_close(read.means, torch.stack([1 - 3 * y, 3 * x, 3 * z], 1), atol=1e-5, rtol=1e-5)
+    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    torch.testing.assert_close(seen(read)[0], 9 * turn @ seen(written)[0] @ turn.T, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["nodes"][1].update(scale=[1, 2, 1]), "unevenly"),
+        (lambda d: d["nodes"][1].update(scale=[-1, 1, 1]), "mirrors"),
+        (lambda d: d["meshes"][0]["primitives"][0].pop("extensions"), "no set of Gaussians"),
+        (lambda d: d["meshes"][0]["primitives"][0]["attributes"].pop("KHR_gaussian_splatting:SCALE"), "SCALE"),
+        (
+            lambda d: d["meshes"][0]["primitives"][0]["extensions"]["KHR_gaussian_splatting"].update(kernel="beta"),
+            "'beta'",
+        ),
+        (lambda d: d["accessors"][0].update(count=10**9), "beyond the file"),
+        (lambda d: d.update(meshes=None), "no sound"),
+    ],
+)
+def test_broken_glb_is_refused_in_words(tmp_path, change, words):
+    export_gaussians(gaussians(5, degree=1), tmp_path / "set.glb")
+    rewritten(tmp_path / "set.glb", change)
+    with pytest.raises(DataError, match=words):
+        read_gaussians(tmp_path / "set.glb")
+
+
+def test_which_names_mean_gaussians():
+    names = {"a.ply": False, "a.glb": False, "a.splat.glb": True, "a.b.splat.ply": True, "a.spz": True, "a": False}
+    assert {name: named_for_gaussians(Path(name)) for name in names} == names

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-@pytest.mark.parametrize("name", ["scene.ply", "scene.splat.ply", "scene.spz", "scene.splat"])
+@pytest.mark.parametrize("name", ["scene.ply", "scene.splat.ply", "scene.spz", "scene.splat", "scene.splat.glb"])
 def test_what_is_exported_shows_the_same_from_the_datasets_cameras(folder, tmp_path, name):
     run_command(folder, to=tmp_path / name)
     read = read_gaussians(tmp_path / name)
@@ -36,7 +36,7 @@ def test_what_is_exported_shows_the_same_from_the_datasets_cameras(folder, tmp_p
     size = float(read.means.abs().max()) + 1
     theirs = SplatRenderer().render_image(GaussianField(Bounds.cube(size), read), cameras, 0)
     ours = SplatRenderer().render_image(field, scene.cameras, 0)
-    tolerance = 1e-3 if name.endswith("ply") else 0.12
+    tolerance = 1e-3 if name.endswith(("ply", "glb")) else 0.12
     assert float((theirs.color - ours.color).abs().mean()) < tolerance
 
 
@@ -46,6 +46,6 @@ def test_only_runs_with_gaussians_export_them(folder, tmp_path):
     assert not wants_gaussians(opened, tmp_path / "a.glb")
     object.__setattr__(opened.method, "field", torch.nn.Identity())
     assert not wants_gaussians(opened, tmp_path / "a.ply")
-    for name in ("a.splat.ply", "a.spz"):
+    for name in ("a.splat.ply", "a.spz", "a.splat.glb"):
         with pytest.raises(UsageError, match="--method splat"):
             wants_gaussians(opened, tmp_path / name)
