@@ -110,3 +110,18 @@ def orbit_camera(
     pose = torch.stack((right, down, -backward, position), dim=1)
     focal = min(width, height) / 2 / math.tan(FIELD_OF_VIEW / 2)
     return Cameras.pinhole(pose[None], focal, (width / 2, height / 2), width, height)
+
+
+def telling_views(cameras: Cameras) -> tuple[int, ...]:
+    """The view nearest to all others, and the one farthest from it: what photographers of one side saw, and how far
+    around they went; one where all stand at one place.
+
+    Raises:
+        UsageError: no cameras.
+    """
+    if not len(cameras):
+        raise UsageError("There are no cameras to look from; give at least one.")
+    apart = torch.cdist(cameras.camera_to_world[:, :, 3].double(), cameras.camera_to_world[:, :, 3].double())
+    middle = int(apart.sum(1).argmin())
+    farthest = int(apart[middle].argmax())
+    return (middle,) if float(apart[middle, farthest]) == 0 else (middle, farthest)

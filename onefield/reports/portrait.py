@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from onefield.cameras import Cameras
 from onefield.configs.runs import Run
 from onefield.errors import OnefieldError
-from onefield.meshing.preview import orbit_camera, render_preview
+from onefield.meshing.preview import orbit_camera, render_preview, telling_views
 from onefield.meshing.report import report_mesh
 from onefield.reports.pictures import depth_colors, normal_colors
 from onefield.training.surface import choose_extractor, method_surface
@@ -84,7 +85,7 @@ def portray(run: Run, mesh: Mesh | None = None) -> Portrait:
     chosen = [int(indices[round(share * (len(indices) - 1))]) for share in np.linspace(0, 1, VIEWS)]
     views = [_tried(lambda i=i: geometry_view(run, i), trouble, "depth") for i in dict.fromkeys(chosen)]
     found = _tried(lambda: _surface(run) if mesh is None else (mesh, _described(mesh)), trouble, "the surface")
-    sides = None if found is None else _tried(lambda: _from_all_sides(found[0]), trouble, "the surface")
+    sides = None if found is None else _tried(lambda: _from_all_sides(run, found[0]), trouble, "the surface")
     return Portrait(
         geometry=tuple(view for view in views if view is not None),
         sides=sides or (),
@@ -127,12 +128,24 @@ def _described(mesh: Mesh) -> tuple[str, ...]:
     return tuple(f"{line[0].upper()}{line[1:]}." for line in report_mesh(mesh).lines())
 
 
-def _from_all_sides(mesh: Mesh) -> tuple[tuple[str, UInt8[np.ndarray, "H W 3"]], ...]:
-    pictures = []
-    for name, azimuth, elevation in SIDES:
-        camera = orbit_camera(mesh, width=MESH_SIDE, height=MESH_SIDE, azimuth=azimuth, elevation=elevation)
-        pictures.append((name, eight_bit(render_preview(mesh, camera, background=MESH_BACKGROUND))))
-    return tuple(pictures)
+def _from_all_sides(run: Run, mesh: Mesh) -> tuple[tuple[str, UInt8[np.ndarray, "H W 3"]], ...]:
+    cameras = {
+        name: orbit_camera(mesh, width=MESH_SIDE, height=MESH_SIDE, azimuth=azimuth, elevation=elevation)
+        for name, azimuth, elevation in SIDES
+    }
+    if choose_extractor(run.method, run.scene).extractor == "tsdf":
+        cameras = _photo_cameras(run) | cameras
+    return tuple(
+        (name, eight_bit(render_preview(mesh, camera, background=MESH_BACKGROUND))) for name, camera in cameras.items()
+    )
+
+
+def _photo_cameras(run: Run) -> dict[str, Cameras]:
+    """Where photos were taken from: of an open scene they show what it is, which other sides may not."""
+    indices = run.scene.train_indices
+    chosen = [int(indices[index]) for index in telling_views(run.scene.cameras[indices])]
+    views = {f"as {run.scene.image_names[index]}": run.scene.cameras[[index]] for index in chosen}
+    return {name: view.scaled(MESH_SIDE / float(view.height)) for name, view in views.items()}
 
 
 def eight_bit(picture: Float[Tensor, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:

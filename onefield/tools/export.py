@@ -14,8 +14,7 @@ from onefield.export.formats import MESH_FORMATS
 from onefield.export.gaussian_formats import GAUSSIAN_FORMATS
 from onefield.tools.gaussians import export_splats, wants_gaussians
 from onefield.tools.output import say, show
-from onefield.tools.pictures import write_mesh_picture
-from onefield.tools.surface import MOST_FACES, RESOLUTION, export_surface, picture_of
+from onefield.tools.surface import MOST_FACES, RESOLUTION, export_surface, picture_of, write_surface_picture
 from onefield.training.surface import SMALLEST_COMPONENT, Surface, choose_extractor
 from onefield.types import Bounds
 
@@ -70,7 +69,7 @@ def run_command(
         opened, path, choice, bounds=bounds, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
     )
     picture = picture_of(path)
-    write_mesh_picture(picture, exported.surface.mesh)
+    write_surface_picture(opened, exported.surface, picture)
     say_borders(exported.surface, "region of interest" if bounds is None else "crop")
     facts = {"extractor": choice.extractor, "reason": choice.reason, "isovalue": exported.surface.isovalue}
     facts |= {"clipped": exported.surface.clipped, "views": exported.surface.views}

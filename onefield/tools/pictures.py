@@ -6,17 +6,29 @@ from pathlib import Path
 
 import torch
 
+from onefield.cameras import Cameras
 from onefield.data.images import write_image
-from onefield.meshing.preview import orbit_camera, render_preview
+from onefield.meshing.preview import orbit_camera, render_preview, telling_views
 from onefield.types import Mesh
 
 PICTURE_SIZE = 480
 
 
-def write_mesh_picture(path: Path, mesh: Mesh) -> None:
-    """Draws a mesh from two opposite sides, one beside the other."""
-    views = []
-    for azimuth in (0.6, 0.6 + torch.pi):
-        camera = orbit_camera(mesh, width=PICTURE_SIZE, height=PICTURE_SIZE, azimuth=azimuth)
-        views.append(render_preview(mesh, camera))
-    write_image(path, torch.cat(views, dim=1))
+def write_mesh_picture(path: Path, mesh: Mesh, cameras: Cameras | None = None) -> None:
+    """Draws a mesh from two sides, one beside the other.
+
+    Args:
+        cameras: those whose sides they are, for surfaces that only photos' views tell front from back; None looks from
+            two opposite sides.
+    """
+    if cameras is None or not len(cameras):
+        azimuths = (0.6, 0.6 + torch.pi)
+        views = [orbit_camera(mesh, width=PICTURE_SIZE, height=PICTURE_SIZE, azimuth=azimuth) for azimuth in azimuths]
+    else:
+        chosen = [cameras[[index]] for index in telling_views(cameras)]
+        # all as high, to stand side by side
+        views = [
+            camera.resized(round(PICTURE_SIZE * int(camera.width) / int(camera.height)), PICTURE_SIZE)
+            for camera in chosen
+        ]
+    write_image(path, torch.cat([render_preview(mesh, view) for view in views], dim=1))

@@ -82,11 +82,17 @@ def exported_if_any(opened: Run, path: Path, resolution: int = RESOLUTION) -> Ex
     """Exports the surface with a picture of it; one that can't be had becomes a warning, for the run is worth more."""
     try:
         exported = export_surface(opened, path, choose_extractor(opened.method, opened.scene), resolution=resolution)
-        write_mesh_picture(picture_of(path), exported.surface.mesh)
+        write_surface_picture(opened, exported.surface, picture_of(path))
     except OnefieldError as error:
         say(f"warning: no mesh: {error}")
         return None
     return exported
+
+
+def write_surface_picture(opened: Run, surface: Surface, path: Path) -> None:
+    """Draws a surface: one that was fused from views as some of them see it, else from two opposite sides."""
+    seen_by = opened.scene.cameras[opened.scene.train_indices] if surface.views else None
+    write_mesh_picture(path, surface.mesh, seen_by)
 
 
 def picture_of(path: Path) -> Path:

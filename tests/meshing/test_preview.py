@@ -10,7 +10,7 @@ from onefield.cameras import Cameras
 from onefield.errors import DataError, UsageError
 from onefield.fields.analytic import SphereField
 from onefield.meshing.marching_cubes import extract_mesh
-from onefield.meshing.preview import FIELD_OF_VIEW, FILLED, orbit_camera, render_preview
+from onefield.meshing.preview import FIELD_OF_VIEW, FILLED, orbit_camera, render_preview, telling_views
 from onefield.types import Mesh
 
 
@@ -80,3 +80,13 @@ def test_refusals(ball):
         orbit_camera(ball, elevation=2.0)
     with pytest.raises(DataError, match="no faces"):
         orbit_camera(Mesh(torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64)))
+
+
+def test_the_telling_views_are_the_middle_one_and_the_farthest():
+    poses = torch.eye(3, 4, dtype=torch.float64).repeat(5, 1, 1)
+    poses[:, 0, 3] = torch.tensor([0.0, 3.0, 1.0, 1.5, 9.0])
+    cameras = Cameras.pinhole(poses, 10.0, (5.0, 5.0), 10, 10)
+    assert telling_views(cameras) == (3, 4)
+    assert telling_views(cameras[[1, 1]]) == (0,)
+    with pytest.raises(UsageError, match="no cameras"):
+        telling_views(cameras[[]])

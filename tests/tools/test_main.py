@@ -25,8 +25,13 @@ def test_repeated_options_lose_no_value(given: str, expected: str) -> None:
 
 @pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch, capsys, given, kept) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        # set first, so that what the command sets is taken back
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     if given is not None:
         monkeypatch.setenv("OMP_WAIT_POLICY", given)
     assert main(["doctor", "--help"]) == 0
     assert os.environ["OMP_WAIT_POLICY"] == kept
+    # for a moment only, where the user says nothing
+    assert ("GOMP_SPINCOUNT" in os.environ) == (given is None)
