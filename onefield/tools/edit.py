@@ -8,14 +8,12 @@ from typing import Annotated
 
 import torch
 import tyro
-from jaxtyping import Float
-from torch import Tensor
 
 from onefield.errors import DataError, UsageError
 from onefield.export.gaussian_formats import export_gaussians, read_gaussians
-from onefield.fields.gaussian_frames import moved_gaussians
 from onefield.fields.gaussian_sets import cropped_gaussians, merged_gaussians, opaque_gaussians, with_degree
 from onefield.files import make_folder
+from onefield.tools.motion import AS_IT_STANDS, Motion
 from onefield.tools.output import say, show
 from onefield.types import Bounds, Gaussians
 
@@ -29,9 +27,7 @@ def run_command(
     crop: tuple[float, float, float, float, float, float] | None = None,
     prune: float = 0.0,
     degree: int | None = None,
-    scale: float = 1.0,
-    rotate: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    move: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    motion: Annotated[Motion, tyro.conf.arg(name="")] = AS_IT_STANDS,
     json: bool = False,
 ) -> None:
     """Merges files of Gaussians into one, cuts, cleans and moves it, and writes it in any of their formats.
@@ -44,14 +40,12 @@ def run_command(
         crop: keep those within the box from the corner X Y Z to the corner X Y Z.
         prune: drop those whose opacity, 0 to 1, is below.
         degree: of the harmonics that colours depend on direction by, 0 (none) to 3; by default those of the files.
-        scale: enlarge by this factor about the origin.
-        rotate: degrees about the axes x, then y, then z, through the origin.
-        move: shift along x, y, z, in the units of the scaled set.
+        motion: of what is left.
         json: print the result as JSON.
     """
     if not files:
         raise UsageError("give one or more files of Gaussians to edit, and --to FILE.")
-    _check(prune, degree, scale, (*(crop or ()), *rotate, *move))
+    _check(crop, prune, degree)
     sets = [read_gaussians(path) for path in files]
     wanted = max(one.degree for one in sets) if degree is None else degree
     gaussians = merged_gaussians([with_degree(one, wanted) for one in sets])
@@ -60,9 +54,7 @@ def run_command(
         gaussians = _some(cropped_gaussians(gaussians, Bounds(crop[:3], crop[3:])), f"the box {crop}", sets)
     if prune:
         gaussians = _some(opaque_gaussians(gaussians, prune), f"opacities of {prune} and above", sets)
-    if scale != 1 or any(rotate) or any(move):
-        translation = torch.tensor(move, dtype=torch.float64)
-        gaussians = moved_gaussians(gaussians, scale, rotation_about_axes(rotate), translation)
+    gaussians = motion.applied(gaussians)
     make_folder(to.parent)
     written = export_gaussians(gaussians, to)
     if len(gaussians) < before:
@@ -72,27 +64,13 @@ def run_command(
     show(result | {"degree": wanted, "notes": list(written.notes)}, json, [line])
 
 
-def rotation_about_axes(degrees: tuple[float, float, float]) -> Float[Tensor, "3 3"]:
-    """The rotation about x, then about y, then about z, all of them fixed, right-handed axes; float64."""
-    rotation = torch.eye(3, dtype=torch.float64)
-    for axis, angle in enumerate(map(math.radians, degrees)):
-        one, other = (axis + 1) % 3, (axis + 2) % 3
-        turn = torch.eye(3, dtype=torch.float64)
-        turn[one, one] = turn[other, other] = math.cos(angle)
-        turn[other, one], turn[one, other] = math.sin(angle), -math.sin(angle)
-        rotation = turn @ rotation
-    return rotation
-
-
-def _check(prune: float, degree: int | None, scale: float, others: tuple[float, ...]) -> None:
+def _check(crop: tuple[float, ...] | None, prune: float, degree: int | None) -> None:
     if not 0 <= prune <= 1:
         raise UsageError(f"--prune takes an opacity between 0 and 1, got {prune}.")
     if degree is not None and not 0 <= degree <= MOST_DEGREE:
         raise UsageError(f"--degree takes 0 to {MOST_DEGREE}, got {degree}.")
-    if not (scale > 0 and math.isfinite(scale)):
-        raise UsageError(f"--scale takes a number above 0, got {scale}.")
-    if not all(map(math.isfinite, others)):
-        raise UsageError("--crop, --rotate and --move take finite numbers.")
+    if crop is not None and not all(map(math.isfinite, crop)):
+        raise UsageError(f"--crop takes finite numbers, got {crop}.")
 
 
 def _some(gaussians: Gaussians, what: str, sets: list[Gaussians]) -> Gaussians:

@@ -12,8 +12,8 @@ import torch
 from onefield.export.gaussian_formats import export_gaussians, read_gaussians
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.harmonic_colors import harmonic_basis
-from onefield.tools.edit import rotation_about_axes
 from onefield.tools.main import main
+from onefield.tools.motion import rotation_about_axes
 from onefield.types import Gaussians
 
 
