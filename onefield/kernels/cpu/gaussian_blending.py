@@ -18,6 +18,7 @@ import torch
 from numba import get_num_threads, njit, prange
 from torch import Tensor
 
+from onefield.kernels.cpu.exponential import LOWEST, TO_BASE_2, exp2
 from onefield.kernels.gaussian_blending import STOP
 from onefield.kernels.gaussian_tiles import LEAST_ALPHA, TILE, tile_grid
 
@@ -28,20 +29,6 @@ _HALF = np.float32(0.5)
 _ONE = np.float32(1)
 _STOP = np.float32(STOP)
 _LEAST = np.float32(math.log2(LEAST_ALPHA))
-# Exponents below this are cut anyway; the exponent field of a float32 would run out at -126.
-_LOWEST = np.float32(-20)
-# A natural exponent times this is one of base 2.
-_TO_BASE_2 = np.float32(1 / math.log(2))
-# Of 2^x on [0, 1): the interpolant in seven Chebyshev points, off by at most 2.6e-9 of the value.
-_C0 = np.float32(1.0000000025307454)
-_C1 = np.float32(0.6931469327588494)
-_C2 = np.float32(0.24023045441248367)
-_C3 = np.float32(0.05548063019600287)
-_C4 = np.float32(0.009684186311643219)
-_C5 = np.float32(0.0012391331823096154)
-_C6 = np.float32(0.00021865784823863317)
-_BIAS = np.int32(127)
-_MANTISSA = np.int32(23)
 # Where the parts of a tile's memory begin. They lie in one array at fixed distances, which spares the compiler's
 # vectors a comparison of addresses; the channels come last.
 _COLUMNS, _LINES, _PASSING, _WEIGHTS = (_PIXELS * part for part in range(4))
@@ -59,21 +46,13 @@ _MOMENTS = 8
 
 
 @njit(fastmath=_FAST, error_model="numpy")
-def _exp2(x):
-    whole = np.floor(x)
-    rest = x - whole
-    value = _C0 + rest * (_C1 + rest * (_C2 + rest * (_C3 + rest * (_C4 + rest * (_C5 + rest * _C6)))))
-    return value * np.int32((np.int32(whole) + _BIAS) << _MANTISSA).view(np.float32)
-
-
-@njit(fastmath=_FAST, error_model="numpy")
 def _weigh(work, count, x, y, xx, xy, yy, bright, red, green, blue, max_alpha):
     """Adds one Gaussian's three first channels; what passes behind it becomes negative where a pixel has ended."""
     for k in range(count):
         right = work[k + _COLUMNS] - x
         down = work[k + _LINES] - y
         exponent = bright + right * (xx * right + xy * down) + yy * down * down
-        alpha = min(_exp2(max(exponent, _LOWEST)), max_alpha)
+        alpha = min(exp2(max(exponent, LOWEST)), max_alpha)
         alpha = alpha if exponent >= _LEAST else _ZERO
         before = work[k + _PASSING]
         weight = before * alpha
@@ -123,10 +102,10 @@ def _pack(ellipses, features, reach, packed):
     for i in prange(ellipses.shape[0]):
         packed[i, 0] = ellipses[i, 0]
         packed[i, 1] = ellipses[i, 1]
-        packed[i, 2] = -_HALF * _TO_BASE_2 * ellipses[i, 2]
-        packed[i, 3] = -_TO_BASE_2 * ellipses[i, 3]
-        packed[i, 4] = -_HALF * _TO_BASE_2 * ellipses[i, 4]
-        packed[i, 5] = math.log2(ellipses[i, 5]) if ellipses[i, 5] > _ZERO else _LOWEST
+        packed[i, 2] = -_HALF * TO_BASE_2 * ellipses[i, 2]
+        packed[i, 3] = -TO_BASE_2 * ellipses[i, 3]
+        packed[i, 4] = -_HALF * TO_BASE_2 * ellipses[i, 4]
+        packed[i, 5] = math.log2(ellipses[i, 5]) if ellipses[i, 5] > _ZERO else LOWEST
         packed[i, 6] = reach[i, 1]
         for channel in range(_FUSED):
             packed[i, 7 + channel] = features[i, channel] if channel < features.shape[1] else _ZERO
@@ -192,7 +171,7 @@ def _slopes(  # noqa: PLR0913 - compiled
         right = work[k + _COLUMNS] - x
         down = work[k + _LINES] - y
         exponent = bright + right * (xx * right + xy * down) + yy * down * down
-        full = _exp2(max(exponent, _LOWEST))
+        full = exp2(max(exponent, LOWEST))
         alpha = min(full, max_alpha)
         alpha = alpha if exponent >= _LEAST else _ZERO
         before = work[k + _PASSING]
@@ -332,8 +311,8 @@ def _gather(shares, starts, ellipses, tallied, for_ellipses, for_features, tally
             for_ellipses[i, 3] = -sums[4]
             for_ellipses[i, 4] = -_HALF * sums[5]
             for_ellipses[i, 5] = sums[0] / ellipses[i, 5] if seen else _ZERO
-            tally[i, 0] = sums[6] / _TO_BASE_2 if tallied else _ZERO
-            tally[i, 1] = sums[7] / _TO_BASE_2 if tallied else _ZERO
+            tally[i, 0] = sums[6] / TO_BASE_2 if tallied else _ZERO
+            tally[i, 1] = sums[7] / TO_BASE_2 if tallied else _ZERO
             for channel in range(for_features.shape[1]):
                 for_features[i, channel] = sums[_MOMENTS + channel]
 
