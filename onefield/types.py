@@ -251,6 +251,26 @@ class PointCloud:
 
 
 @dataclass(frozen=True)
+class Lobes:
+    """Spherical Gaussians that a set's colours have besides harmonics (Blanc et al., "RayGauss" (2025)).
+
+    Along a unit direction d a lobe adds ``color exp(sharpness (d . axis - 1))``.
+
+    Attributes:
+        axes: where each is brightest, of any length but 0.
+        log_sharpness: natural logarithms.
+        colors: at the peaks.
+    """
+
+    axes: Float[Tensor, "P J 3"]
+    log_sharpness: Float[Tensor, "P J"]
+    colors: Float[Tensor, "P J 3"]
+
+    def __getitem__(self, selection: slice | Tensor) -> Lobes:
+        return Lobes(self.axes[selection], self.log_sharpness[selection], self.colors[selection])
+
+
+@dataclass(frozen=True)
 class Gaussians:
     """A set of anisotropic Gaussians as 3D Gaussian splatting stores them (Kerbl et al. 2023), before activation.
 
@@ -261,6 +281,7 @@ class Gaussians:
         opacities: logits of the opacity that a splat has in its middle.
         harmonics: colour in real spherical harmonics, a tensor a band (1, 3, 5, 7 coefficients), bands 0 to at most 3,
             with the signs of Condon and Shortley; the colour seen along a direction is the sum plus 0.5.
+        lobes: added to the harmonics, where there are any.
     """
 
     means: Float[Tensor, "P 3"]
@@ -268,6 +289,7 @@ class Gaussians:
     quaternions: Float[Tensor, "P 4"]
     opacities: Float[Tensor, "P"]
     harmonics: tuple[Float[Tensor, "P k 3"], ...]
+    lobes: Lobes | None = None
 
     def __len__(self) -> int:
         return self.means.shape[0]
@@ -284,4 +306,5 @@ class Gaussians:
             self.quaternions[selection],
             self.opacities[selection],
             tuple(band[selection] for band in self.harmonics),
+            None if self.lobes is None else self.lobes[selection],
         )

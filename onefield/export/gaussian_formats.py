@@ -20,6 +20,7 @@ import torch
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS, Export
 from onefield.export.gaussian_glb import EXTENSION
+from onefield.fields.lobes import without_lobes
 from onefield.files import write_atomically
 from onefield.types import Gaussians
 
@@ -66,6 +67,9 @@ def export_gaussians(gaussians: Gaussians, path: str | os.PathLike[str]) -> Expo
         raise DataError(f"There are no Gaussians to write to {path}; train longer, or lower what removes them.")
     checked(gaussians, f"The set for {path}")
     notes: list[str] = []
+    if gaussians.lobes is not None:
+        gaussians = without_lobes(gaussians)
+        notes.append("Files of Gaussians hold no lobes; they became harmonics of degree 3, sharp highlights softer.")
 
     def write(file: BinaryIO) -> None:
         notes.extend(form.write(gaussians, file))
@@ -135,6 +139,8 @@ def checked(gaussians: Gaussians, where: str) -> Gaussians:
         "opacity": gaussians.opacities[:, None],
         "colour": torch.cat([band.flatten(1) for band in gaussians.harmonics], dim=1),
     }
+    if gaussians.lobes is not None:
+        named["lobe"] = torch.cat([part.flatten(1) for part in vars(gaussians.lobes).values()], dim=1)
     for name, values in named.items():
         bad = ~torch.isfinite(values).all(dim=1)
         if name == "quaternion":

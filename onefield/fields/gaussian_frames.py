@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onefield.kernels.harmonic_colors import harmonic_basis
-from onefield.types import Gaussians
+from onefield.types import Gaussians, Lobes
 
 # Directions on which a band is fitted again after turning: more than its 7 harmonics, so that it is exact.
 _DIRECTIONS = 64
@@ -33,7 +34,12 @@ def moved_gaussians(
         turned.to(gaussians.quaternions),
         gaussians.opacities,
         turned_harmonics(gaussians.harmonics, exact),
+        None if gaussians.lobes is None else _turned_lobes(gaussians.lobes, exact),
     )
+
+
+def _turned_lobes(lobes: Lobes, rotation: Float[Tensor, "3 3"]) -> Lobes:
+    return replace(lobes, axes=(lobes.axes.double() @ rotation.T).to(lobes.axes))
 
 
 def turned_harmonics(

@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from onefield.errors import DataError, UsageError
 from onefield.fields.field import Field
+from onefield.fields.lobes import first_lobes, without_lobes
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.gaussian_mixture import gaussian_mixture
 from onefield.kernels.harmonic_colors import MOST_DEGREE, harmonic_basis
-from onefield.types import Bounds, Gaussians, PointCloud, Sample
+from onefield.types import Bounds, Gaussians, Lobes, PointCloud, Sample
 
 # The constant harmonic, 1 / sqrt(4 pi).
 CONSTANT_HARMONIC = 0.5 / math.sqrt(math.pi)
@@ -42,14 +43,16 @@ class HasGaussians(Protocol):
 
 @final
 class GaussianField(Field):
-    """Anisotropic Gaussians with colours in spherical harmonics.
+    """Anisotropic Gaussians with colours in spherical harmonics and, where the set has them, lobes.
 
     As a volume, a Gaussian's density is ``a G(x)`` with ``a = -log(1 - opacity) / (sqrt(2 pi) s)`` and s the least of
     its three standard deviations: a ray through its middle along its shortest axis absorbs just what its splat covers.
-    The colour at a point is the density-weighted mean of the Gaussians' colours, and grey where there are none.
+    The colour at a point is the density-weighted mean of the Gaussians' colours, and grey where there are none. Lobes
+    belong to no point but to a Gaussian and a direction: renderers of Gaussians take them as they are, `query` in
+    harmonics, which show sharp highlights softer.
 
     Attributes:
-        degree: of the harmonics in use; those above have no influence and get no gradient.
+        degree: of the harmonics in use; those above have no influence and get no gradient. Lobes come after the last.
     """
 
     provides = frozenset({"density", "color"})
@@ -61,7 +64,7 @@ class GaussianField(Field):
         Args:
             domain: where most of them are; those outside count as well.
             gaussians: copied.
-            degree: in use at first; None takes all that the set has.
+            degree: in use at first, without lobes; None takes all that the set has.
 
         Raises:
             UsageError: the domain is not of three dimensions, or the degree is beyond the set's.
@@ -75,18 +78,23 @@ class GaussianField(Field):
         self.quaternions = nn.Parameter(gaussians.quaternions.detach().clone())
         self.opacities = nn.Parameter(gaussians.opacities.detach().clone())
         self.harmonics = nn.ParameterList([nn.Parameter(band.detach().clone()) for band in gaussians.harmonics])
-        degree = gaussians.degree if degree is None else degree
-        if not 0 <= degree <= gaussians.degree:
+        self.lobes = None
+        if gaussians.lobes is not None:
+            parts = {name: nn.Parameter(part.detach().clone()) for name, part in vars(gaussians.lobes).items()}
+            self.lobes = nn.ParameterDict(parts)
+        if degree is not None and not 0 <= degree <= gaussians.degree:
             raise UsageError(f"The set has harmonics of degree 0 to {gaussians.degree}; degree {degree} is not there.")
-        self.register_buffer("bands", torch.tensor(degree + 1))
+        # lobes count as one band more
+        self.register_buffer("bands", torch.tensor(self._all_bands if degree is None else degree + 1))
 
     @staticmethod
-    def from_points(domain: Bounds, cloud: PointCloud, degree: int = MOST_DEGREE) -> GaussianField:
+    def from_points(domain: Bounds, cloud: PointCloud, degree: int = MOST_DEGREE, lobes: int = 0) -> GaussianField:
         """A round Gaussian at each point, as large as the distance to its neighbours, with colours of degree 0 in use.
 
         Args:
             cloud: its points in the domain's frame; grey where it has no colours.
             degree: that colours may reach later.
+            lobes: that each may have later.
 
         Raises:
             DataError: fewer than two points, or points that are not finite.
@@ -96,7 +104,7 @@ class GaussianField(Field):
             raise DataError(f"Gaussians start from at least 2 finite points, got {len(points)}; check the point cloud.")
         scales = neighbour_distances(points).clamp(min=_LEAST_SCALE * domain.diagonal)
         colors = torch.full((len(points), 3), _GREY) if cloud.colors is None else cloud.colors.detach().float().cpu()
-        return GaussianField(domain, _round(points, scales, colors, degree), degree=0)
+        return GaussianField(domain, _round(points, scales, colors, degree, lobes), degree=0)
 
     @staticmethod
     def at_random(
@@ -120,7 +128,11 @@ class GaussianField(Field):
 
     @property
     def degree(self) -> int:
-        return int(self.bands) - 1
+        return min(int(self.bands), len(self.harmonics)) - 1
+
+    @property
+    def _all_bands(self) -> int:
+        return len(self.harmonics) + (self.lobes is not None)
 
     @property
     def most_degree(self) -> int:
@@ -128,8 +140,11 @@ class GaussianField(Field):
         return len(self.harmonics) - 1
 
     def raise_degree(self, degree: int) -> None:
-        """Puts the harmonics up to this degree, or the most that there are, in use; never fewer than now."""
-        self.bands.fill_(max(int(self.bands), min(degree, self.most_degree) + 1))
+        """Puts the harmonics up to this degree, or the most that there are, in use; never fewer than now.
+
+        One degree more than there are of harmonics puts lobes in use.
+        """
+        self.bands.fill_(max(int(self.bands), min(degree + 1, self._all_bands)))
 
     def put(self, name: str, values: Tensor) -> nn.Parameter:
         """Replaces a parameter by another of any number of Gaussians; all must be given the same number in turn."""
@@ -139,13 +154,20 @@ class GaussianField(Field):
         return parameter
 
     def gaussians(self) -> Gaussians:
-        """See `HasGaussians`; harmonics that are not in use are left out."""
+        """See `HasGaussians`; harmonics and lobes that are not in use are left out."""
         bands = tuple(self.harmonics)[: int(self.bands)]
-        return Gaussians(self.means, self.log_scales, self.quaternions, self.opacities, bands)
+        lobes = None
+        if self.lobes is not None and int(self.bands) > len(self.harmonics):
+            lobes = Lobes(**dict(self.lobes.items()))
+        return Gaussians(self.means, self.log_scales, self.quaternions, self.opacities, bands, lobes)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """A group a kind of parameter, as each learns at a rate of its own."""
         constant, *others = self.harmonics
+        lobes = {}
+        if self.lobes is not None:
+            shapes = [self.lobes["axes"], self.lobes["log_sharpness"]]
+            lobes = {"lobe_colors": [self.lobes["colors"]], "lobe_shapes": shapes}
         return {
             "means": [self.means],
             "scales": [self.log_scales],
@@ -153,6 +175,7 @@ class GaussianField(Field):
             "opacities": [self.opacities],
             "colors": [constant],
             "harmonics": others,
+            **lobes,
         }
 
     def _evaluate(
@@ -162,11 +185,10 @@ class GaussianField(Field):
         time: Float[Tensor, "n"] | None,
         want: frozenset[str],
     ) -> Sample:
-        gaussians = self.gaussians()
-        whitening = rotations(gaussians.quaternions).mT / gaussians.log_scales.exp()[:, :, None]
-        shortest = gaussians.log_scales.amin(1).exp()
-        # -log(1 - sigmoid(x)) = softplus(x)
-        amplitudes = functional.softplus(gaussians.opacities) / (math.sqrt(2 * math.pi) * shortest)
+        gaussians = without_lobes(self.gaussians())
+        scales = gaussians.log_scales.exp()
+        whitening = rotations(gaussians.quaternions).mT / scales[:, :, None]
+        amplitudes = peak_densities(gaussians.opacities, scales)
         carried = gaussians.means.new_zeros(len(self), 0)
         if "color" in want:
             carried = torch.cat(gaussians.harmonics, dim=1).flatten(1)
@@ -180,6 +202,12 @@ class GaussianField(Field):
         return Sample(density=density if "density" in want else None, color=color)
 
 
+def peak_densities(opacities: Float[Tensor, "P"], scales: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
+    """Density in the middle of each Gaussian, see `GaussianField`, from logits of opacities and standard deviations."""
+    # -log(1 - sigmoid(x)) = softplus(x)
+    return functional.softplus(opacities) / (math.sqrt(2 * math.pi) * scales.amin(1))
+
+
 def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
     """Root of the mean squared distance of each point to its three nearest others (fewer where there are fewer)."""
     from scipy.spatial import cKDTree
@@ -190,7 +218,7 @@ def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
     return torch.from_numpy(np.sqrt(np.square(distances).mean(1))).to(points.dtype)
 
 
-def _round(points: Tensor, scales: Tensor, colors: Tensor, degree: int) -> Gaussians:
+def _round(points: Tensor, scales: Tensor, colors: Tensor, degree: int, lobes: int = 0) -> Gaussians:
     if not 0 <= degree <= MOST_DEGREE:
         raise UsageError(f"Colours take harmonics of degree 0 to {MOST_DEGREE}, not {degree}.")
     count = len(points)
@@ -202,4 +230,5 @@ def _round(points: Tensor, scales: Tensor, colors: Tensor, degree: int) -> Gauss
         points.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4),
         points.new_full((count,), math.log(FIRST_OPACITY / (1 - FIRST_OPACITY))),
         (constant, *higher),
+        first_lobes(count, lobes) if lobes else None,
     )

@@ -17,6 +17,7 @@ from onefield.cameras import Cameras, Picture
 from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.fields.gaussians import HasGaussians
+from onefield.fields.lobes import without_lobes
 from onefield.kernels.gaussian_blending import MAX_ALPHA, gaussian_blend
 from onefield.kernels.gaussian_footprints import gaussian_footprints, rotations
 from onefield.kernels.gaussian_tiles import gaussian_tiles
@@ -104,7 +105,7 @@ class SplatRenderer(Renderer):
         if not isinstance(rays, Picture):
             raise UsageError("Splatting draws whole pictures; give it the rays of Cameras.image_rays, not single ones.")
         behind = self.background(rays, generator) if background is None else background
-        return self._draw(field.gaussians(), rays, behind, self.depths, normals)
+        return self._draw(without_lobes(field.gaussians()), rays, behind, self.depths, normals)
 
     @torch.no_grad()
     def render_image(
@@ -131,7 +132,7 @@ class SplatRenderer(Renderer):
         self.check(field)
         picture = cameras.image_rays(index)
         behind = self.background(picture) if background is None else background.expand(len(picture), 3)
-        drawn = self._draw(field.gaussians(), picture, behind, True, normals)
+        drawn = self._draw(without_lobes(field.gaussians()), picture, behind, True, normals)
         height, width = picture.shape
         return RenderedImage(
             color=drawn.color.reshape(height, width, 3),
