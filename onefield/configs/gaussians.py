@@ -11,11 +11,12 @@ import torch
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.gaussians import GaussianField
+from onefield.kernels.gaussian_ray_casting import LOBE
 from onefield.kernels.harmonic_colors import MOST_DEGREE
 from onefield.training.densification import Adaptive, DegreeSchedule, Densification, Mcmc, Rhythm
 from onefield.training.method import Strategy
 from onefield.training.optimizer import GroupRate
-from onefield.types import Bounds, Gaussians, PointCloud
+from onefield.types import Bounds, Gaussians, Lobes, PointCloud
 
 # The extent that rates and sizes are relative to is so many times the distance of the outermost camera (INRIA's code).
 _EXTENT_MARGIN = 1.1
@@ -32,6 +33,7 @@ class GaussianSet:
         most: Gaussians that there may be.
         most_mebibytes: the same as memory of their parameters, gradients and moments; None leaves it to ``most``.
         degree: of the spherical harmonics at the end.
+        lobes: spherical Gaussians that each colour has besides, in use after the last degree.
         first_opacity: that all start with.
         first_scale: factor on the distance to neighbours, which sets the first size.
         mean_rate: of the middles, times the extent of the cameras.
@@ -41,7 +43,8 @@ class GaussianSet:
         events: how often.
         growth: of MCMC, at each event.
         noise: of MCMC, factor on the rate of the means.
-        pull: gradient from which on the original one densifies (0.0002; 0.0008 where absolute); None takes that.
+        pull: gradient from which on the original one densifies (0.0002; 0.0008 where absolute); None takes that. Rays
+            know gradients in space alone, for which RayGauss takes 0.00004.
         least_opacity: below which a Gaussian is dead.
     """
 
@@ -50,6 +53,7 @@ class GaussianSet:
     most: int = 60_000
     most_mebibytes: float | None = None
     degree: int = 3
+    lobes: int = 0
     first_opacity: float = 0.5
     first_scale: float = 0.5
     mean_rate: float = 1.6e-4
@@ -59,6 +63,8 @@ class GaussianSet:
     opacity_rate: float = 0.05
     color_rate: float = 2.5e-3
     harmonic_rate: float = 1.25e-4
+    lobe_color_rate: float = 3.6e-4
+    lobe_shape_rate: float = 3e-3
     densification: str = "mcmc"
     start: float = 1 / 60
     end: float = 5 / 6
@@ -80,16 +86,19 @@ class GaussianSet:
             )
         if not 0 <= self.degree <= MOST_DEGREE:
             raise UsageError(f"field.degree must be 0 to {MOST_DEGREE}, got {self.degree}.")
+        if self.lobes < 0:
+            raise UsageError(f"field.lobes must be 0 or more, got {self.lobes}.")
         if not 0 < self.first_opacity < 1:
             raise UsageError(f"field.first_opacity must lie between 0 and 1, got {self.first_opacity}.")
-        for name in ("mean_rate", "scale_rate", "rotation_rate", "opacity_rate", "color_rate", "harmonic_rate"):
+        kinds = ("mean", "scale", "rotation", "opacity", "color", "harmonic", "lobe_color", "lobe_shape")
+        for name in (f"{kind}_rate" for kind in kinds):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UsageError(f"field.{name} must be positive, got {getattr(self, name)}.")
 
     @property
     def bytes_each(self) -> int:
         """Of one Gaussian in training: its numbers, their gradient and two moments."""
-        return 4 * 4 * (11 + 3 * (self.degree + 1) ** 2)
+        return 4 * 4 * (11 + 3 * (self.degree + 1) ** 2 + LOBE * self.lobes)
 
     @property
     def bound(self) -> int:
@@ -109,6 +118,13 @@ class GaussianSet:
                 torch.ones(count, 4),
                 torch.zeros(count),
                 tuple(torch.zeros(count, 2 * band + 1, 3) for band in range(self.degree + 1)),
+                Lobes(
+                    torch.zeros(count, self.lobes, 3),
+                    torch.zeros(count, self.lobes),
+                    torch.zeros(count, self.lobes, 3),
+                )
+                if self.lobes
+                else None,
             ),
         )
 
@@ -120,7 +136,7 @@ class GaussianSet:
             cloud = _thinned(scene.points, self.bound)
         else:
             cloud = PointCloud(_spread_points(domain, count), torch.rand(count, 3))
-        field = GaussianField.from_points(domain, cloud, self.degree)
+        field = GaussianField.from_points(domain, cloud, self.degree, self.lobes)
         with torch.no_grad():
             field.log_scales += math.log(self.first_scale)
             field.opacities.fill_(math.log(self.first_opacity / (1 - self.first_opacity)))
@@ -135,6 +151,8 @@ class GaussianSet:
             "opacities": self.opacity_rate,
             "colors": self.color_rate,
             "harmonics": self.harmonic_rate,
+            "lobe_colors": self.lobe_color_rate,
+            "lobe_shapes": self.lobe_shape_rate,
         }
         constant = {name: GroupRate(rate, final=1.0) for name, rate in rates.items()}
         return constant | {"means": GroupRate(mean_rate, final=self.final_mean_rate)}

@@ -9,7 +9,7 @@ from onefield.configs.fields import DenseField, FieldConfig, FourierField
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.method import MethodConfig, outlook
 from onefield.configs.reading import changed, to_plain
-from onefield.configs.renderers import Splat
+from onefield.configs.renderers import WITHOUT_SAMPLER
 from onefield.data.scene import Scene
 from onefield.errors import ResourceError, UsageError
 from onefield.fields.field import Field
@@ -73,7 +73,7 @@ def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler | No
     try:
         with torch.device("meta"):
             field = config.field.build(scene.bounded, scene.extent_scale)
-            return field, None if isinstance(config.renderer, Splat) else config.sampler.build(seen)
+            return field, None if isinstance(config.renderer, WITHOUT_SAMPLER) else config.sampler.build(seen)
     except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
         raise ResourceError(
             f"The sizes of method '{config.method}' are beyond any machine ({str(error).splitlines()[0]}); lower "

@@ -10,7 +10,7 @@ import torch
 from onefield.configs.fields import DistanceField, FieldConfig, HashField
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import build_objective
-from onefield.configs.renderers import RendererConfig, Splat, Volume
+from onefield.configs.renderers import RayCast, RendererConfig, Splat, Volume
 from onefield.configs.samplers import Occupancy, Outlook, Proposal, SamplerConfig
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
@@ -18,6 +18,7 @@ from onefield.errors import UsageError, nearest_name
 from onefield.losses.line_of_sight import SIGHT_WEIGHT
 from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
+from onefield.renderers.gaussian_rays import GaussianRayRenderer
 from onefield.renderers.renderer import Renderer
 from onefield.renderers.sampling.sampler import Sampler
 from onefield.renderers.splat import SplatRenderer
@@ -112,7 +113,7 @@ class MethodConfig:
             `fox`, and what is white or black has no holes); another background where the scene's format asks for it;
             and black where photos show a background that is no part of the region. Splats are compared in whole
             neighbourhoods of pixels, which noise behind them would drown: they take white with alpha, else black.
-        renderer: how pixels come from the field; a splatted set of Gaussians needs no sampler.
+        renderer: how pixels come from the field; sets of Gaussians, splatted or cast, need no sampler.
         prefilter: ask for density without gradients first and train only on samples that are seen.
         refine_poses: learn corrections of the training cameras.
         appearance: learned for each image: ``none``, ``exposure``, ``affine`` or ``code``.
@@ -162,16 +163,22 @@ class MethodConfig:
             rates={} if gaussians is None else gaussians.rates(scene),
         )
 
-    def _renderer(
-        self, sampler: Sampler, background: Background, weights: dict[str, float], scene: Scene
-    ) -> Renderer:
+    def _renderer(self, sampler: Sampler, background: Background, weights: dict[str, float], scene: Scene) -> Renderer:
+        if weights.get("dssim") and not isinstance(self.renderer, Splat):
+            raise UsageError(
+                f"losses.dssim is {weights['dssim']:g}, but volume rendering learns from single rays; leave it "
+                "out, or splat (renderer.kind=splat)."
+            )
         if isinstance(self.renderer, Volume):
-            if weights.get("dssim"):
-                raise UsageError(
-                    f"losses.dssim is {weights['dssim']:g}, but volume rendering learns from single rays; leave it "
-                    "out, or splat (renderer.kind=splat)."
-                )
             return VolumeRenderer(sampler, background, prefilter=self.prefilter)
+        if isinstance(self.renderer, RayCast):
+            return GaussianRayRenderer(
+                background,
+                step=self.renderer.step,
+                cone=0.0 if scene.bounded else self.renderer.cone,
+                near=outlook(scene).near,
+                early_stop=self.renderer.early_stop,
+            )
         return SplatRenderer(
             background,
             antialiased=self.renderer.antialiased,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onefield.kernels.gaussian_blending import MAX_ALPHA
+from onefield.kernels.gaussian_ray_casting import STOP
+from onefield.renderers.gaussian_rays import STEP
 from onefield.renderers.splat import LOW_PASS
 
 
@@ -32,5 +34,24 @@ class Splat:
     max_alpha: float = MAX_ALPHA
 
 
-RendererConfig = Volume | Splat
+@dataclass(frozen=True)
+class RayCast:
+    """Rays cast through sets of Gaussians (RayGauss); the sampler has no part in it.
+
+    Attributes:
+        step: distance of samples along rays; the region of interest has an edge of 2.
+        cone: the same, as a share of the distance from the camera, where that is more; of scenes without bounds.
+        early_stop: transmittance behind which a ray ends.
+    """
+
+    kind: ClassVar[str] = "raycast"
+    step: float = STEP
+    cone: float = 1 / 256
+    early_stop: float = STOP
+
+
+RendererConfig = Volume | Splat | RayCast
 """Every renderer that a method can be configured with; a new one is added here."""
+
+WITHOUT_SAMPLER = (Splat, RayCast)
+"""Those that find out by themselves where to look."""

@@ -21,10 +21,12 @@ class Renderer(nn.Module, ABC):
     Attributes:
         background: what lies behind.
         takes_pictures: it draws all pixels of a view at once and must be given a `onefield.cameras.Picture` as rays.
+        gives_quantiles: its `render_image` takes ``quantiles`` and says how deep the light reaches.
     """
 
     background: Background
     takes_pictures: bool = False
+    gives_quantiles: bool = False
 
     @abstractmethod
     def check(self, field: Field) -> None:

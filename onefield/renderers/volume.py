@@ -34,6 +34,8 @@ LOOK = 2**15
 class VolumeRenderer(Renderer):
     """Renders any field of density and colour (Max 1995; Mildenhall et al. 2020)."""
 
+    gives_quantiles = True
+
     def __init__(
         self,
         sampler: Sampler,

@@ -177,7 +177,8 @@ class Adaptive(Densification):
 
         Args:
             extent: of the scene as the cameras have it, world units.
-            pull: mean gradient of the middle in units of half the picture, from which on a Gaussian is densified.
+            pull: mean gradient of the middle from which on a Gaussian is densified: on the picture, in units of half of
+                it, where Gaussians were splatted, else in space, in world units (RayGauss's rule).
             absolute: take the sum of the pixels' absolute gradients (the renderer must be ``tallied``).
             large: standard deviation over the extent above which one is split instead of cloned.
             huge: and above which one is dropped, after the first reset.
@@ -203,7 +204,7 @@ class Adaptive(Densification):
         if progress > self.rhythm.end:
             return
         gaussians = gaussian_part(field)[1]
-        self._watch(rendering, len(gaussians))
+        self._watch(rendering, gaussians)
         if self._is_time(progress):
             self._densify(field, optimizer, generator)
         due = self.resets.due(progress)
@@ -223,13 +224,21 @@ class Adaptive(Densification):
         self.pulls, self.seen = state.get("pulls"), state.get("seen")
 
     @torch.no_grad()
-    def _watch(self, rendering: Rendering, count: int) -> None:
+    def _watch(self, rendering: Rendering, gaussians: GaussianField) -> None:
         splats = rendering.splats
-        slopes = splats.tally.grad if self.absolute else splats.pixels.grad
+        if splats is None:
+            slopes = gaussians.means.grad
+        else:
+            slopes = splats.tally.grad if self.absolute else splats.pixels.grad
         if slopes is None:
             return
+        count = len(gaussians)
         if self.pulls is None or len(self.pulls) != count:
             self.pulls, self.seen = torch.zeros(count), torch.zeros(count)
+        if splats is None:
+            self.pulls += slopes.norm(dim=-1)
+            self.seen += slopes.any(dim=-1).to(self.seen)
+            return
         # the papers' thresholds are for a picture two units wide
         height, width = splats.size
         self.pulls += (slopes * slopes.new_tensor([width / 2, height / 2])).norm(dim=-1)

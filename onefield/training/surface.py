@@ -14,7 +14,6 @@ from onefield.meshing.colors import color_vertices
 from onefield.meshing.lattice import Lattice
 from onefield.meshing.marching_cubes import extract, suggest_isovalue
 from onefield.meshing.tsdf import TRUNCATION, DepthView, check_memory, fuse_views
-from onefield.renderers.volume import VolumeRenderer
 from onefield.training.depth_views import (
     MOST_VIEWS,
     depth_cameras,
@@ -80,7 +79,7 @@ def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue
         raise UsageError(f"Unknown extractor '{asked}': {nearest_name(asked, EXTRACTORS)}.")
     if asked == "tsdf" and isovalue is not None:
         raise UsageError("Fused depth has no isovalue; leave --isovalue out, or take --extractor marching-cubes.")
-    measures_depth = isinstance(method.renderer, VolumeRenderer)
+    measures_depth = method.renderer.gives_quantiles
     if asked == "tsdf" and not measures_depth:
         raise UsageError(
             f"Fusion needs a volume renderer, which says how deep the light reaches; {type(method.renderer).__name__} "

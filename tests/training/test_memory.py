@@ -34,7 +34,8 @@ def _need(scene: Scene, method: str, *changes: str) -> MemoryNeed:
 
 @pytest.mark.parametrize("method", PRESETS)
 def test_sizes_are_those_of_the_built_method_and_take_no_memory(scene: Scene, method: str) -> None:
-    whole = {"dense": ["field.growth_stages=0"], "splat": ["field.first=300", "field.most=300"]}
+    few = ["field.first=300", "field.most=300"]
+    whole = {"dense": ["field.growth_stages=0"], "splat": few, "raygauss": few}
     config = changed(PRESETS[method], whole.get(method, []))
     built = config.build(scene)
     field, sampler = sized_parts(config, scene)

@@ -5,6 +5,7 @@ from onefield.configs.presets.dense import DENSE
 from onefield.configs.presets.nerf import NERF
 from onefield.configs.presets.nerfacto import NERFACTO
 from onefield.configs.presets.ngp import NGP
+from onefield.configs.presets.raygauss import RAYGAUSS
 from onefield.configs.presets.sdf import SDF
 from onefield.configs.presets.splat import SPLAT
 from onefield.data.scene import Scene
@@ -13,7 +14,9 @@ from onefield.errors import UsageError, nearest_name
 AUTO = "auto"
 """The preset that suits a scene."""
 
-PRESETS: dict[str, MethodConfig] = {preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT)}
+PRESETS: dict[str, MethodConfig] = {
+    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT, RAYGAUSS)
+}
 
 
 def preset(name: str) -> MethodConfig:
