@@ -1,15 +1,16 @@
 """Marching cubes: contract and PyTorch reference.
 
-Lorensen and Cline, "Marching cubes" (1987), with the ambiguous faces decided by Nielson and Hamann's asymptotic decider
-(1991); two loops within one cell are never joined by a tunnel. Any finite volume gives a manifold surface, closed but
-where it leaves the grid. A corner whose value equals the isovalue counts as outside, and crossings keep
+Lorensen and Cline, "Marching cubes" (1987), with the topology of the trilinear interpolant (Chernyaev, "Marching cubes
+33", 1995): ambiguous faces are decided by Nielson and Hamann's asymptotic decider (1991), and ambiguous interiors by
+the saddle of the slice in which two corner regions can be joined. Any finite volume gives a manifold surface, closed
+but where it leaves the grid. A corner whose value equals the isovalue counts as outside, and crossings keep
 `CROSSING_MARGIN` from the corners, so that such corners give neither openings nor degenerate triangles.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onefield.errors import DataError, UsageError
@@ -20,6 +21,7 @@ from onefield.kernels.marching_cubes_tables import (
     EDGE_COUNT,
     EDGE_STARTS,
     FACE_RINGS,
+    SLICE_DIAGONALS,
     MarchingCubesTables,
     marching_cubes_tables,
 )
@@ -62,11 +64,17 @@ def _edge_vertices(level: Tensor, inside: Tensor, dtype: torch.dtype) -> tuple[l
     return numbers, torch.cat(positions).to(dtype)
 
 
-def _surface_cells(inside: Tensor) -> tuple[Tensor, Tensor]:
+def cell_cases(inside: Bool[Tensor, "X Y Z"]) -> Int[Tensor, "X-1 Y-1 Z-1"]:
+    """The case of each cell: bit c is set where its corner c is inside."""
     x, y, z = (size - 1 for size in inside.shape)
     cases = torch.zeros((x, y, z), dtype=torch.int64, device=inside.device)
     for corner, (i, j, k) in enumerate(CORNERS.tolist()):
         cases |= inside[i : i + x, j : j + y, k : k + z].long() << corner
+    return cases
+
+
+def _surface_cells(inside: Tensor) -> tuple[Tensor, Tensor]:
+    cases = cell_cases(inside)
     cells = ((cases != 0) & (cases != 255)).nonzero()
     return cells, cases[tuple(cells.T)]
 
@@ -83,7 +91,34 @@ def _variants(level: Tensor, cells: Tensor, cases: Tensor, tables: MarchingCubes
         first, second = a * c, b * d
         joined = torch.where(a < 0, first > second, second > first)
         variants += ((ambiguous[:, n] >= 0) & joined).long() << n
-    return variants
+    column = _joined_slice(at_corners)
+    tunnels = torch.as_tensor(tables.tunnels, device=cells.device)[variants].long()
+    tunnel = tunnels.gather(1, column.clamp(min=0)[:, None])[:, 0]
+    return torch.where((column >= 0) & (tunnel >= 0), tunnel, variants)
+
+
+def _joined_slice(at_corners: Tensor) -> Tensor:
+    """Which opposite corners the critical slice across z joins (column of the table's tunnels), -1 where none.
+
+    In the slice at t the decider compares the two diagonals' products; their difference is quadratic in t. Regions that
+    no face joins can only be joined where it is extreme.
+    """
+    low = at_corners[:, :4].unbind(1)
+    slope = (at_corners[:, 4:] - at_corners[:, :4]).unbind(1)
+    (a, c), (b, d) = SLICE_DIAGONALS
+    quadratic = slope[a] * slope[c] - slope[b] * slope[d]
+    linear = (low[a] * slope[c] + low[c] * slope[a]) - (low[b] * slope[d] + low[d] * slope[b])
+    extreme = -0.5 * linear / quadratic
+    within = (quadratic != 0) & (extreme > 0) & (extreme < 1)
+    values = [low[n] + extreme * slope[n] for n in range(4)]
+    first_joined = values[a] * values[c] > values[b] * values[d]
+    first_inside = (values[a] < 0) & (values[c] < 0) & (values[b] >= 0) & (values[d] >= 0)
+    second_inside = (values[b] < 0) & (values[d] < 0) & (values[a] >= 0) & (values[c] >= 0)
+    # equal products separate the inside
+    inside_joined = torch.where(first_inside, first_joined, values[b] * values[d] > values[a] * values[c])
+    diagonal = (first_inside != inside_joined).long()
+    column = diagonal + 2 * (~inside_joined).long()
+    return torch.where(within & (first_inside | second_inside), column, -1)
 
 
 def _cell_edge_ids(edge_ids: list[Tensor], cells: Tensor) -> Tensor:
@@ -145,18 +180,31 @@ def marching_cubes(
         UsageError: the volume has not three axes of at least two corners, or is not floating point.
         DataError: a value is NaN or infinite.
     """
+    check_volume(volume, "marching cubes")
+    if volume.dtype != torch.float64:
+        volume = volume.float()
+    return _operation(volume.detach().contiguous(), float(isovalue))
+
+
+def check_volume(volume: Tensor, method: str) -> None:
+    """Refuses what has no surface that could be told.
+
+    Args:
+        method: which refuses.
+
+    Raises:
+        UsageError: the volume has not three axes of at least two corners, or is not floating point.
+        DataError: a value is NaN or infinite.
+    """
     if volume.ndim != 3 or min(volume.shape) < 2 or not volume.is_floating_point():
         raise UsageError(
-            "Marching cubes needs a floating-point volume with three axes of at least two corners, got shape "
-            f"{tuple(volume.shape)} of {volume.dtype}."
+            f"{method[0].upper()}{method[1:]} needs a floating-point volume with three axes of at least two corners, "
+            f"got shape {tuple(volume.shape)} of {volume.dtype}."
         )
     lowest, highest = torch.aminmax(volume)
     if not (torch.isfinite(lowest) and torch.isfinite(highest)):
         first = tuple((~torch.isfinite(volume)).nonzero()[0].tolist())
         raise DataError(
-            f"The volume is {float(volume[first])} at corner {first}; marching cubes needs finite values: "
+            f"The volume is {float(volume[first])} at corner {first}; {method} needs finite values: "
             "mask or clamp them first."
         )
-    if volume.dtype != torch.float64:
-        volume = volume.float()
-    return _operation(volume.detach().contiguous(), float(isovalue))

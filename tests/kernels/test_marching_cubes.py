@@ -3,58 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from skimage import measure
 
 from onefield.errors import DataError, UsageError
 from onefield.kernels.dispatch import use
 from onefield.kernels.marching_cubes import CROSSING_MARGIN, marching_cubes
-from onefield.kernels.marching_cubes_tables import CORNERS, marching_cubes_tables
-
-
-def edge_uses(faces):
-    """Directed edges and how often each occurs."""
-    directed = faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    return np.unique(directed, axis=0, return_counts=True)
-
-
-def assert_closed_manifold(vertices, faces):
-    edges, counts = edge_uses(faces)
-    assert (counts == 1).all(), "an edge is used twice in one direction"
-    assert np.array_equal(edges, np.unique(edges[:, ::-1], axis=0)), "an edge has a face on one side only"
-    # one fan a vertex: the next-vertex map around it is a single cycle
-    turns = torch.cat([faces.roll(-shift, dims=1) for shift in range(3)]).tolist()
-    following = {(a, b): c for a, b, c in turns}
-    degree = np.bincount(edges[:, 0], minlength=len(vertices))
-    assert (degree > 0).all(), "a vertex belongs to no face"
-    first = dict(edges.tolist())
-    for vertex, start in first.items():
-        around, steps = following[vertex, start], 1
-        while around != start:
-            around, steps = following[vertex, around], steps + 1
-        assert steps == degree[vertex], "two fans meet in one vertex"
-
-
-def signed_volume(vertices, faces):
-    a, b, c = vertices.double()[faces].unbind(1)
-    return float((a * torch.linalg.cross(b, c)).sum() / 6)
-
-
-def area(vertices, faces):
-    a, b, c = vertices.double()[faces].unbind(1)
-    return float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2)
-
-
-def euler(vertices, faces):
-    return len(vertices) - len(edge_uses(faces)[0]) // 2 + len(faces)
-
-
-def padded(volume):
-    return torch.nn.functional.pad(volume, (1,) * 6, value=1.0)
-
-
-def grid(size, half_extent=1.0):
-    axis = torch.linspace(-half_extent, half_extent, size)
-    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
+from onefield.kernels.marching_cubes_tables import CORNERS, EDGE_COUNT, WAIST, marching_cubes_tables
+from tests.kernels.surfaces import area, assert_closed_manifold, edge_uses, euler, grid, padded, signed_volume
 
 
 @pytest.mark.parametrize("variant", [0, 1])
@@ -146,6 +104,79 @@ def test_decider_joins_the_inside_where_the_saddle_is_inside():
         assert euler(vertices, faces) == 2 * pieces
 
 
+def random_cells(count, seed):
+    """Two opposite corners of one sign and large, the others mostly of the other sign and small: often a tunnel."""
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        values = generator.uniform(0.1, 1.0, 8) * np.where(generator.random(8) < 0.15, -1, 1)
+        corner = generator.integers(8)
+        values[[corner, 7 - corner]] = -generator.uniform(0.5, 5.0, 2)
+        yield torch.tensor(values * generator.choice([-1, 1]), dtype=torch.float32).reshape(2, 2, 2)
+
+
+def trilinear_pieces(cell, density):
+    """Of the surface of the trilinear interpolant, which divides the cell: regions of inside and outside, less one."""
+    along = np.linspace(0, 1, density)
+    values = cell.double().numpy()
+    for _ in range(3):
+        values = np.tensordot(values, [1 - along, along], axes=([0], [0]))
+    return ndimage.label(values < 0)[1] + ndimage.label(values >= 0)[1] - 1
+
+
+def pieces(vertices, faces):
+    edges = faces.numpy()[:, [0, 1, 1, 2]].reshape(-1, 2)
+    links = coo_matrix((np.ones(len(edges)), tuple(edges.T)), shape=(len(vertices), len(vertices)))
+    return connected_components(links, directed=False)[0]
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_interiors_have_the_topology_of_the_trilinear_function(mode):
+    tunnels = undecided = 0
+    for cell in random_cells(100, seed=0):
+        with use(mode):
+            vertices, faces = marching_cubes(cell)
+        expected = trilinear_pieces(cell, 20)
+        found = pieces(vertices, faces)
+        if found != expected and trilinear_pieces(cell, 60) != expected:
+            undecided += 1
+            continue
+        assert found == expected, cell.tolist()
+        # every piece adds two, every border takes one away
+        borders = 2 * found - euler_open(vertices, faces)
+        tunnels += borders > found
+    assert tunnels > 10
+    assert undecided < 5
+
+
+def euler_open(vertices, faces):
+    directed = faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return len(vertices) - len(np.unique(np.sort(directed, axis=1), axis=0)) + len(faces)
+
+
+def test_a_tunnel_along_the_diagonal_opens_where_the_middle_is_inside():
+    """Two opposite corners inside: f(t, t, t) is largest at the middle, so the tunnel opens where that is inside."""
+    for inside_size, genus_or_pieces in ((4.0, 1), (2.0, 2)):
+        cell = torch.ones(2, 2, 2)
+        cell[0, 0, 0] = cell[1, 1, 1] = -inside_size
+        middle = float(cell.mean())
+        assert pieces(*marching_cubes(cell)) == genus_or_pieces
+        assert (middle < 0) == (genus_or_pieces == 1)
+
+
+def test_noise_with_tunnels_stays_closed_and_equals_the_reference():
+    tunnel_first = len(marching_cubes_tables().tunnels)
+    assert len(marching_cubes_tables().triangles) > tunnel_first
+    for cell in random_cells(60, seed=1):
+        volume = torch.ones(4, 4, 4)
+        volume[1:3, 1:3, 1:3] = cell
+        vertices, faces = marching_cubes(volume)
+        assert_closed_manifold(vertices, faces)
+        with use("reference"):
+            expected_vertices, expected_faces = marching_cubes(volume)
+        assert torch.equal(faces, expected_faces)
+        assert torch.equal(vertices, expected_vertices)
+
+
 def test_no_two_vertices_coincide_where_values_equal_the_isovalue():
     volume = torch.ones(5, 5, 5)
     volume[2, 2, 2], volume[2, 2, 3] = -1.0, 0.0
@@ -198,7 +229,7 @@ def test_meaningless_volumes_are_refused():
 def test_tables_hold_every_cut_edge_of_every_case():
     """Each variant's triangles use exactly the edges whose ends differ."""
     tables = marching_cubes_tables()
-    ends = [*tables.first_variants[1:].tolist(), len(tables.triangles)]
+    ends = [*tables.first_variants[1:].tolist(), len(tables.tunnels)]
     for case, (first, last) in enumerate(zip(tables.first_variants.tolist(), ends, strict=True)):
         cut = set()
         for edge in range(12):
@@ -206,6 +237,27 @@ def test_tables_hold_every_cut_edge_of_every_case():
             start = [c for c in range(8) if not c >> axis & 1][n]
             if (case >> start & 1) != (case >> (start | 1 << axis) & 1):
                 cut.add(edge)
-        for variant in range(first, last):
-            used = set(tables.triangles[variant].flatten().tolist()) - {-1, 12}
-            assert used == cut
+        for variant in [*range(first, last), *tables.tunnels[first:last][tables.tunnels[first:last] >= 0]]:
+            used = set(tables.triangles[variant].flatten().tolist())
+            assert {entry for entry in used if 0 <= entry < EDGE_COUNT} == cut
+
+
+def test_a_tunnel_is_a_surface_with_two_borders():
+    """In every variant with a tunnel, the pieces' Euler characteristics sum to the number of loops less two."""
+    tables = marching_cubes_tables()
+    checked = 0
+    for variant, row in enumerate(tables.tunnels.tolist()):
+        discs = euler_of_table(tables, variant)
+        for tunnel in {entry for entry in row if entry >= 0}:
+            assert euler_of_table(tables, tunnel) == discs - 2
+            assert tables.center_counts[tunnel] >= WAIST
+            checked += 1
+    assert checked == len(tables.triangles) - len(tables.tunnels)
+
+
+def euler_of_table(tables, variant):
+    triangles = tables.triangles[variant][: tables.triangle_counts[variant]]
+    if not len(triangles):
+        return 0
+    edges = np.unique(np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    return len(np.unique(triangles)) - len(edges) + len(triangles)

@@ -12,12 +12,13 @@ from numba import njit, prange
 from torch import Tensor
 
 from onefield.kernels.marching_cubes import CROSSING_MARGIN
-from onefield.kernels.marching_cubes_tables import EDGE_COUNT, FACE_RINGS, marching_cubes_tables
+from onefield.kernels.marching_cubes_tables import EDGE_COUNT, FACE_RINGS, SLICE_DIAGONALS, marching_cubes_tables
 
 # columns of the counts of a row: cut edges along x, y, z that start in it, then what its cells yield
 _X, _Y, _Z, _CENTERS, _FACES = range(5)
 _RINGS = FACE_RINGS
 _MARGIN = CROSSING_MARGIN
+(_A, _C), (_B, _D) = SLICE_DIAGONALS
 
 
 @njit("int64(float32[:,:,::1], float64, int64, int64, int64)", cache=True)
@@ -40,8 +41,31 @@ def _level(volume, isovalue, i, j, k, corner):
     return np.float64(volume[i + (corner & 1), j + (corner >> 1 & 1), k + (corner >> 2 & 1)]) - isovalue
 
 
-@njit("int64(float32[:,:,::1], float64, int64, int64, int64, int64, int8[:,::1], int32[::1])", cache=True)
-def _variant(volume, isovalue, i, j, k, case, ambiguous_faces, first_variants):
+@njit("int64(float32[:,:,::1], float64, int64, int64, int64)", cache=True)
+def _joined_slice(volume, isovalue, i, j, k):
+    """See the reference."""
+    low, slope = np.empty(4), np.empty(4)
+    for n in range(4):
+        low[n] = _level(volume, isovalue, i, j, k, n)
+        slope[n] = _level(volume, isovalue, i, j, k, n + 4) - low[n]
+    quadratic = slope[_A] * slope[_C] - slope[_B] * slope[_D]
+    linear = (low[_A] * slope[_C] + low[_C] * slope[_A]) - (low[_B] * slope[_D] + low[_D] * slope[_B])
+    if quadratic == 0.0:
+        return -1
+    extreme = -0.5 * linear / quadratic
+    if not 0.0 < extreme < 1.0:
+        return -1
+    a, b = low[_A] + extreme * slope[_A], low[_B] + extreme * slope[_B]
+    c, d = low[_C] + extreme * slope[_C], low[_D] + extreme * slope[_D]
+    if a < 0.0 and c < 0.0 and b >= 0.0 and d >= 0.0:
+        return 0 if a * c > b * d else 3
+    if b < 0.0 and d < 0.0 and a >= 0.0 and c >= 0.0:
+        return 1 if b * d > a * c else 2
+    return -1
+
+
+@njit("int64(float32[:,:,::1], float64, int64, int64, int64, int64, int8[:,::1], int32[::1], int32[:,::1])", cache=True)
+def _variant(volume, isovalue, i, j, k, case, ambiguous_faces, first_variants, tunnels):
     variant = np.int64(first_variants[case])
     for n in range(ambiguous_faces.shape[1]):
         face = ambiguous_faces[case, n]
@@ -49,21 +73,24 @@ def _variant(volume, isovalue, i, j, k, case, ambiguous_faces, first_variants):
             break
         a = _level(volume, isovalue, i, j, k, _RINGS[face, 0])
         first = a * _level(volume, isovalue, i, j, k, _RINGS[face, 2])
-        second = _level(volume, isovalue, i, j, k, _RINGS[face, 1]) * _level(
-            volume, isovalue, i, j, k, _RINGS[face, 3]
-        )
+        second = _level(volume, isovalue, i, j, k, _RINGS[face, 1]) * _level(volume, isovalue, i, j, k, _RINGS[face, 3])
         joined = first > second if a < 0 else second > first
         if joined:
             variant += 1 << n
+    if tunnels[variant, 0] < 0 and tunnels[variant, 1] < 0 and tunnels[variant, 2] < 0 and tunnels[variant, 3] < 0:
+        return variant
+    column = _joined_slice(volume, isovalue, i, j, k)
+    if column >= 0 and tunnels[variant, column] >= 0:
+        return np.int64(tunnels[variant, column])
     return variant
 
 
 @njit(
-    "void(float32[:,:,::1], float64, int8[:,::1], int32[::1], int8[::1], int8[::1], int64[:,:,::1])",
+    "void(float32[:,:,::1], float64, int8[:,::1], int32[::1], int32[:,::1], int8[::1], int8[::1], int64[:,:,::1])",
     cache=True,
     parallel=True,
 )
-def _count(volume, isovalue, ambiguous_faces, first_variants, triangle_counts, center_counts, counts):
+def _count(volume, isovalue, ambiguous_faces, first_variants, tunnels, triangle_counts, center_counts, counts):
     x, y, z = volume.shape
     for i in prange(x):
         up = min(i + 1, x - 1)
@@ -83,7 +110,9 @@ def _count(volume, isovalue, ambiguous_faces, first_variants, triangle_counts, c
                     cuts_z += here != (low & 1)
                     case = low | bits << 4
                     if is_cell_row and case not in (0, 255):
-                        variant = _variant(volume, isovalue, i, j, k - 1, case, ambiguous_faces, first_variants)
+                        variant = _variant(
+                            volume, isovalue, i, j, k - 1, case, ambiguous_faces, first_variants, tunnels
+                        )
                         centers += center_counts[variant]
                         triangles += triangle_counts[variant]
                 low = bits
@@ -164,8 +193,8 @@ def _write_center(loop, edges, center, vertices):
 
 
 @njit(
-    "void(float32[:,:,::1], float64, int8[:,::1], int32[::1], int8[::1], int8[:,:,::1], int8[::1], int8[:,:,::1], "
-    "int64[:,:,::1], float32[:,::1], int64[:,::1])",
+    "void(float32[:,:,::1], float64, int8[:,::1], int32[::1], int32[:,::1], int8[::1], int8[:,:,::1], int8[::1], "
+    "int8[:,:,::1], int64[:,:,::1], float32[:,::1], int64[:,::1])",
     cache=True,
     parallel=True,
 )
@@ -174,6 +203,7 @@ def _write_faces(
     isovalue,
     ambiguous_faces,
     first_variants,
+    tunnels,
     triangle_counts,
     triangles,
     center_counts,
@@ -199,7 +229,7 @@ def _write_faces(
                 if case in (0, 255):
                     continue
                 _advance(case, following, edges)
-                variant = _variant(volume, isovalue, i, j, k, case, ambiguous_faces, first_variants)
+                variant = _variant(volume, isovalue, i, j, k, case, ambiguous_faces, first_variants, tunnels)
                 for n in range(center_counts[variant]):
                     edges[EDGE_COUNT + n] = center
                     _write_center(center_loops[variant, n], edges, center, vertices)
@@ -228,7 +258,7 @@ def marching_cubes(volume: Tensor, isovalue: float) -> tuple[Tensor, Tensor]:
     tables = marching_cubes_tables()
     values = volume.numpy()
     counts = np.empty((*values.shape[:2], 5), dtype=np.int64)
-    chosen = (tables.ambiguous_faces, tables.first_variants)
+    chosen = (tables.ambiguous_faces, tables.first_variants, tables.tunnels)
     _count(values, isovalue, *chosen, tables.triangle_counts, tables.center_counts, counts)
     starts, vertex_count, face_count = _starts(counts)
     vertices = np.empty((vertex_count, 3), dtype=np.float32)

@@ -1,0 +1,50 @@
+"""What the tests of extractors ask of a surface, counted from its vertices and faces alone."""
+
+import numpy as np
+import torch
+
+
+def edge_uses(faces):
+    """Directed edges and how often each occurs."""
+    directed = faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    return np.unique(directed, axis=0, return_counts=True)
+
+
+def assert_closed_manifold(vertices, faces):
+    edges, counts = edge_uses(faces)
+    assert (counts == 1).all(), "an edge is used twice in one direction"
+    assert np.array_equal(edges, np.unique(edges[:, ::-1], axis=0)), "an edge has a face on one side only"
+    # one fan a vertex: the next-vertex map around it is a single cycle
+    turns = torch.cat([faces.roll(-shift, dims=1) for shift in range(3)]).tolist()
+    following = {(a, b): c for a, b, c in turns}
+    degree = np.bincount(edges[:, 0], minlength=len(vertices))
+    assert (degree > 0).all(), "a vertex belongs to no face"
+    first = dict(edges.tolist())
+    for vertex, start in first.items():
+        around, steps = following[vertex, start], 1
+        while around != start:
+            around, steps = following[vertex, around], steps + 1
+        assert steps == degree[vertex], "two fans meet in one vertex"
+
+
+def signed_volume(vertices, faces):
+    a, b, c = vertices.double()[faces].unbind(1)
+    return float((a * torch.linalg.cross(b, c)).sum() / 6)
+
+
+def area(vertices, faces):
+    a, b, c = vertices.double()[faces].unbind(1)
+    return float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2)
+
+
+def euler(vertices, faces):
+    return len(vertices) - len(edge_uses(faces)[0]) // 2 + len(faces)
+
+
+def padded(volume):
+    return torch.nn.functional.pad(volume, (1,) * 6, value=1.0)
+
+
+def grid(size, half_extent=1.0):
+    axis = torch.linspace(-half_extent, half_extent, size)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
