@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 
+from onefield.data.point_files import read_point_cloud
 from onefield.data.scene import Scene
-from onefield.errors import UsageError, nearest_name
+from onefield.errors import DataError, UsageError, nearest_name
 from onefield.fields.gaussians import GaussianField
 from onefield.kernels.gaussian_ray_casting import LOBE
 from onefield.kernels.harmonic_colors import MOST_DEGREE
@@ -29,6 +31,8 @@ class GaussianSet:
     """3D Gaussian splatting's set (Kerbl et al. 2023), by default densified as MCMC (Kheradmand et al. 2024).
 
     Attributes:
+        points: PLY file whose vertices they start from, in the dataset's coordinates and units: any point cloud, or the
+            mesh that another run exported; None takes the scene's own points, or random ones.
         first: Gaussians that a scene without points starts with; points beyond ``most`` are thinned out.
         most: Gaussians that there may be.
         most_mebibytes: the same as memory of their parameters, gradients and moments; None leaves it to ``most``.
@@ -49,6 +53,7 @@ class GaussianSet:
     """
 
     kind: ClassVar[str] = "gaussians"
+    points: str | None = None
     first: int = 10_000
     most: int = 60_000
     most_mebibytes: float | None = None
@@ -129,10 +134,16 @@ class GaussianSet:
         )
 
     def started(self, scene: Scene) -> GaussianField:
-        """The set that training starts from: the scene's points, or random ones in what its cameras see."""
+        """The set that training starts from: given points, the scene's own, or random ones in what its cameras see.
+
+        Raises:
+            DataError: the file of points can't be read, or holds fewer than two.
+        """
         domain = Bounds.cube(1.0 if scene.bounded else scene.extent_scale)
         count = min(self.first, self.bound)
-        if scene.points is not None and len(scene.points.points) >= 2:
+        if self.points is not None:
+            cloud = _thinned(_points_of(Path(self.points), scene), self.bound)
+        elif scene.points is not None and len(scene.points.points) >= 2:
             cloud = _thinned(scene.points, self.bound)
         else:
             cloud = PointCloud(_spread_points(domain, count), torch.rand(count, 3))
@@ -182,6 +193,15 @@ def camera_extent(scene: Scene) -> float:
     """The distance of the outermost training camera from their mean and a tenth more, normalised units."""
     positions = scene.cameras.positions[scene.train_indices]
     return _EXTENT_MARGIN * float((positions - positions.mean(0)).norm(dim=-1).max())
+
+
+def _points_of(path: Path, scene: Scene) -> PointCloud:
+    cloud = read_point_cloud(path)
+    usable = torch.isfinite(cloud.points).all(dim=1)
+    if int(usable.sum()) < 2:
+        raise DataError(f"{path} holds {int(usable.sum())} usable points, but Gaussians start from at least 2.")
+    placed = scene.transform.apply(cloud.points[usable].double()).float()
+    return PointCloud(placed, None if cloud.colors is None else cloud.colors[usable])
 
 
 def _thinned(cloud: PointCloud, most: int) -> PointCloud:

@@ -130,17 +130,22 @@ class MethodConfig:
     appearance: str = "none"
     training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
 
-    def build(self, scene: Scene) -> Method:
+    def build(self, scene: Scene, starting: bool = True) -> Method:
         """Makes the method for a scene, with all parameters drawn from the training seed.
 
+        Args:
+            starting: whether it is going to be trained from nothing; a set of Gaussians whose values a checkpoint will
+                bring needs none of what it started from.
+
         Raises:
+            DataError: what a set of Gaussians starts from can't be read.
             UsageError: parts that can't meet, or an unknown loss or background.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             gaussians = self.field if isinstance(self.field, GaussianSet) else None
             built = self.field.build(scene.bounded, scene.extent_scale)
-            if gaussians is not None:
+            if gaussians is not None and starting:
                 built = gaussians.started(scene)
             sampler = self.sampler.build(outlook(scene))
             background = self._background(scene)

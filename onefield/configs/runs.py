@@ -174,7 +174,7 @@ def open_run(path: str | Path, trained: bool = True) -> Run:
         require_opening_memory(config.method, scene)
     else:
         require_training_memory(config.method, scene, config.downscale)
-    method = config.method.build(scene)
+    method = config.method.build(scene, starting=False)
     step = 0
     if trained:
         checkpoint = load_checkpoint(folder.checkpoints, method=method.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from onefield.configs.runs import configure, open_run, run, start_run
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
-from onefield.errors import UsageError
+from onefield.errors import DataError, UsageError
+from onefield.fields.gaussians import CONSTANT_HARMONIC
 from onefield.training.densification import Adaptive, Mcmc
 from onefield.types import PointCloud
 
@@ -52,6 +54,42 @@ def test_without_points_it_starts_at_random_denser_in_the_region_than_around(sce
     assert float((reach <= 1).double().mean()) == pytest.approx((1 / (2 - 1 / 8)) ** 3, abs=0.03)
     far, near = reach > 4, reach < 1
     assert field.log_scales[far].mean() > field.log_scales[near].mean() + 1
+
+
+def write_points(path: Path, points: torch.Tensor) -> None:
+    rows = "\n".join(f"{x} {y} {z} 255 0 128" for x, y, z in points.tolist())
+    properties = [f"property {kind} {name}" for kind, names in (("double", "xyz"), ("uchar", "rgb")) for name in names]
+    path.write_text(
+        "\n".join(["ply", "format ascii 1.0", f"element vertex {len(points)}", *properties, "end_header", rows])
+    )
+
+
+def test_it_starts_from_a_file_of_points_in_the_datasets_frame(folder, tmp_path):
+    file = tmp_path / "points.ply"
+    placed = torch.rand(300, 3, dtype=torch.float64) - 0.5
+    scene = load_scene(folder)
+    write_points(file, scene.transform.inverse().apply(placed))
+    field = GaussianSet(points=str(file), most=400).started(scene)
+    torch.testing.assert_close(field.means.detach().double(), placed, atol=1e-5, rtol=0)
+    color = 0.5 + CONSTANT_HARMONIC * field.harmonics[0][0, 0].detach()
+    torch.testing.assert_close(color, torch.tensor([1.0, 0.0, 128 / 255]), atol=1e-5, rtol=0)
+    begun = start_run(
+        configure(folder, "splat", steps=2, changes=[f"field.points={file}", "field.densification=none"]),
+        tmp_path / "run",
+    )
+    run(begun)
+    # the run has what it started from: the file may go
+    file.unlink()
+    assert len(open_run(tmp_path / "run").method.field) == 300
+
+
+@pytest.mark.parametrize("content", [None, torch.zeros(1, 3), torch.full((5, 3), torch.nan)])
+def test_files_without_points_are_named(scene, tmp_path, content):
+    file = tmp_path / "points.ply"
+    if content is not None:
+        write_points(file, content)
+    with pytest.raises(DataError, match=r"points\.ply"):
+        GaussianSet(points=str(file)).started(scene)
 
 
 def test_a_bound_in_mebibytes_counts_what_training_holds(scene):
