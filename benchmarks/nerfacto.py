@@ -4,7 +4,8 @@
 
 Needs `nerfstudio` beside Onefield in one environment; without it only our rows are printed. Both learn from the same
 rays of the same frames, nerfacto with its defaults and its own PyTorch path (its other needs CUDA), and both are scored
-on the same held-out rays. The clock runs during steps only. Prints one line of JSON each.
+on the same held-out rays. We train twice: as we would, and with as many rays a step as nerfacto. The clock runs during
+steps only. Prints one line of JSON each.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from onefield.training.metrics import psnr
 from onefield.training.state import TrainingState
 
 RAYS = 4096
+# Our steps follow a number of samples; with room for all of them every step has the peer's number of rays.
+AS_MANY_RAYS = [f"training.first_rays={RAYS}", f"training.most_rays={RAYS}", "training.samples_per_step=1000000000"]
 HELD_OUT_SEED = 20_000
 # Its own schedule (nerfstudio 1.1.5, method "nerfacto"): Adam at 1e-2, decaying to 1e-4 over 200,000 steps.
 PEER_RATE, PEER_EPSILON = 1e-2, 1e-15
@@ -39,8 +42,10 @@ def main() -> None:
     arguments = parser.parse_args()
     seconds = seconds_of(arguments.time)
     config = configure(arguments.scene, seconds=seconds, downscale=arguments.downscale)
+    as_many_rays = configure(arguments.scene, seconds=seconds, downscale=arguments.downscale, changes=AS_MANY_RAYS)
     scene = config.load_scene()
     print(json.dumps(ours(config, scene, seconds)), flush=True)
+    print(json.dumps(ours(as_many_rays, scene, seconds) | {"rays": "as many as the peer's"}), flush=True)
     if importlib.util.find_spec("nerfstudio") is None:
         print(json.dumps({"who": "nerfacto", "missing": "nerfstudio is not installed"}))
     else:

@@ -5,21 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.meshing.geometry import vertex_normals
 from onefield.types import Mesh
 
+# A density is looked into from one reach above the surface to two below, in as many steps.
+_STEPS = 9
+_ABOVE, _BELOW = 1.0, 2.0
+# Less than this of the light comes from a density that is hardly there: the colour at the vertex stands for it.
+_LEAST_OPACITY = 0.01
 
-def color_vertices(mesh: Mesh, field: Field, *, chunk: int = 2**18) -> Mesh:
+
+def color_vertices(mesh: Mesh, field: Field, *, reach: float = 0.0, chunk: int = 2**16) -> Mesh:
     """The mesh with a colour at each vertex.
 
     Args:
         mesh: vertices in the field's frame.
         field: provides color; where that depends on the direction, each vertex is looked at along its inward normal,
             as an eye straight above the surface sees it. Asked on its own device, without gradients.
-        chunk: vertices a query.
+        reach: how deep a density is looked into, world units: what it shows an eye above the surface comes from around
+            a level set rather than from it, where it is thin and its colour hardly mattered. 0 asks at the vertices.
+        chunk: vertices at a time.
 
     Returns:
         Colours clamped to [0, 1], float32, on the vertices' device.
@@ -36,9 +46,33 @@ def color_vertices(mesh: Mesh, field: Field, *, chunk: int = 2**18) -> Mesh:
     tensor = next(iter(field.parameters()), next(iter(field.buffers()), None))
     device = torch.device("cpu") if tensor is None else tensor.device
     normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh)
+    gathered = reach > 0 and "density" in field.provides
     colors = []
     with torch.no_grad():
         for points, outward in zip(mesh.vertices.float().split(chunk), normals.split(chunk), strict=True):
-            answer = field.query(points.to(device), directions=-outward.float().to(device), want=("color",))
-            colors.append(answer.color.float().clamp(0, 1).to(mesh.vertices.device))
+            points, inward = points.to(device), -outward.float().to(device)
+            color = _seen(field, points, inward, reach) if gathered else _at(field, points, inward)
+            colors.append(color.clamp(0, 1).to(mesh.vertices.device))
     return replace(mesh, colors=torch.cat(colors))
+
+
+def _at(field: Field, points: Float[Tensor, "n 3"], inward: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    return field.query(points, directions=inward, want=("color",)).color.float()
+
+
+def _seen(
+    field: Field, points: Float[Tensor, "n 3"], inward: Float[Tensor, "n 3"], reach: float
+) -> Float[Tensor, "n 3"]:
+    """Colours composited along short rays into the surface, as a volume is rendered, without what lies behind."""
+    length = (_ABOVE + _BELOW) * reach / _STEPS
+    total, left = torch.zeros_like(points), points.new_ones(len(points))
+    for step in range(_STEPS):
+        depth = (step + 0.5) * length - _ABOVE * reach
+        answer = field.query(points + depth * inward, directions=inward, want=("density", "color"))
+        shown = left * -torch.expm1(-answer.density.float() * length)
+        total += shown[:, None] * answer.color.float()
+        left = left - shown
+    opacity = 1 - left
+    solid = opacity > _LEAST_OPACITY
+    mean = total / torch.where(solid, opacity, 1.0)[:, None]
+    return torch.where(solid[:, None], mean, _at(field, points, inward))

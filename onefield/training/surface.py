@@ -143,7 +143,7 @@ def method_surface(
     if faces:
         mesh = decimate(mesh, faces)
     if mesh.colors is None:
-        mesh = color_vertices(mesh, method.field)
+        mesh = color_vertices(mesh, method.field, reach=max(scene.bounds.extent) / resolution)
     return Surface(mesh, choice, surface.isovalue, surface.clipped, surface.views)
 
 

@@ -34,6 +34,39 @@ def test_directions_point_into_the_surface():
     assert float((mesh.colors * 2 - 1 - inward).norm(dim=1).mean()) < 0.05
 
 
+class FoggyBall(Field):
+    """A density that rises towards the middle of a ball, red outside of its half-way level and green inside."""
+
+    domain = Bounds.cube(1.0)
+    provides = frozenset({"density", "color"})
+    needs_directions = frozenset()
+
+    def _evaluate(self, points, directions, time, want):
+        radius = points.norm(dim=1)
+        density = 150 * torch.sigmoid((0.5 - radius) / 0.01)
+        green = (radius < 0.5).float()
+        return Sample(density=density, color=torch.stack([1 - green, green, 0 * green], dim=1))
+
+
+def test_a_density_shows_what_lies_around_its_level():
+    """Against the integral along the radius in fine steps."""
+    field = FoggyBall()
+    outward = torch.nn.functional.normalize(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    mesh = Mesh(0.505 * outward, torch.tensor([[0, 1, 2]]), normals=outward)
+    reach = 0.02
+    colors = color_vertices(mesh, field, reach=reach).colors
+    radii = 0.505 + reach - 3 * reach * (torch.arange(3000) + 0.5) / 3000
+    along = field.query(radii[:, None] * outward[:1], want=("density", "color"))
+    length = 3 * reach / 3000
+    before = torch.exp(-length * (along.density.cumsum(0) - along.density))
+    weights = before * -torch.expm1(-along.density * length)
+    expected = (weights[:, None] * along.color).sum(0) / weights.sum()
+    assert 0.2 < float(expected[0]) < 0.9
+    torch.testing.assert_close(colors, expected.expand(50, 3), atol=0.05, rtol=0)
+    # at the vertices themselves it is all red
+    assert bool((color_vertices(mesh, field).colors[:, 0] == 1).all())
+
+
 def test_field_without_color_is_refused():
     class Bare(DirectionColors):
         provides = frozenset({"distance"})
