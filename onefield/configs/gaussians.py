@@ -23,6 +23,8 @@ from onefield.types import Bounds, Gaussians, Lobes, PointCloud
 # The extent that rates and sizes are relative to is so many times the distance of the outermost camera (INRIA's code).
 _EXTENT_MARGIN = 1.1
 _DENSIFICATIONS = ("mcmc", "original", "absolute", "none")
+# Higher harmonics learn at a share of the rate of the constant one (INRIA's code).
+_HARMONIC_SHARE = 1 / 20
 _MEBIBYTE = 2**20
 
 
@@ -42,6 +44,7 @@ class GaussianSet:
         first_scale: factor on the distance to neighbours, which sets the first size.
         mean_rate: of the middles, times the extent of the cameras.
         final_mean_rate: share of it that is left at the end of the run.
+        color_rate: of the constant harmonics; higher ones take a twentieth.
         densification: ``mcmc``, ``original``, ``absolute`` (the original one on absolute gradients), or ``none``.
         start, end: shares of the run between which it acts.
         events: how often.
@@ -67,7 +70,6 @@ class GaussianSet:
     rotation_rate: float = 1e-3
     opacity_rate: float = 0.05
     color_rate: float = 2.5e-3
-    harmonic_rate: float = 1.25e-4
     lobe_color_rate: float = 3.6e-4
     lobe_shape_rate: float = 3e-3
     densification: str = "mcmc"
@@ -95,7 +97,7 @@ class GaussianSet:
             raise UsageError(f"field.lobes must be 0 or more, got {self.lobes}.")
         if not 0 < self.first_opacity < 1:
             raise UsageError(f"field.first_opacity must lie between 0 and 1, got {self.first_opacity}.")
-        kinds = ("mean", "scale", "rotation", "opacity", "color", "harmonic", "lobe_color", "lobe_shape")
+        kinds = ("mean", "scale", "rotation", "opacity", "color", "lobe_color", "lobe_shape")
         for name in (f"{kind}_rate" for kind in kinds):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UsageError(f"field.{name} must be positive, got {getattr(self, name)}.")
@@ -161,7 +163,7 @@ class GaussianSet:
             "rotations": self.rotation_rate,
             "opacities": self.opacity_rate,
             "colors": self.color_rate,
-            "harmonics": self.harmonic_rate,
+            "harmonics": self.color_rate * _HARMONIC_SHARE,
             "lobe_colors": self.lobe_color_rate,
             "lobe_shapes": self.lobe_shape_rate,
         }
