@@ -243,7 +243,8 @@ def take_step(state: TrainingState) -> StepResult:
         for strategy in method.strategies:
             strategy.after_step(method.field, state.optimizer, rendering, state.progress, state.generator)
     state.step += 1
-    samples = 0 if rendering.samples is None else len(rendering.samples)
+    # a renderer that keeps no samples has asked, and learned from, all that it looked at
+    samples = rendering.looks if rendering.samples is None else len(rendering.samples)
     _adapt_rays(state, len(rays), samples + LOOK_COST * (rendering.looks - samples))
     values = {name: value.item() for name, value in terms.items()}
     return StepResult(loss.item(), values, len(rays), samples, trouble)
