@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onefield.errors import DataError, ResourceError, UsageError
+from onefield.errors import DataError, ResourceError, UsageError, nearest_name
 from onefield.fields.field import Field
+from onefield.kernels.dual_marching_cubes import dual_marching_cubes
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.meshing.lattice import Lattice, SampledLevel, sample_level
 from onefield.types import Bounds, Mesh
 
+# How a level set becomes a mesh.
+LEVEL_SET_EXTRACTORS = {"marching-cubes": marching_cubes, "dual-marching-cubes": dual_marching_cubes}
 # Quantities that define a surface, best first.
 SURFACE_QUANTITIES = ("distance", "occupancy", "density")
 # A density counts as solid where light loses half its energy within this part of the longest side of the bounds.
@@ -52,6 +55,7 @@ def extract_mesh(
     isovalue: float | None = None,
     quantity: str | None = None,
     bounds: Bounds | None = None,
+    extractor: str = "marching-cubes",
     memory_budget: int = 4 * 2**30,
     chunk: int = 2**18,
 ) -> Mesh:
@@ -62,6 +66,7 @@ def extract_mesh(
         isovalue=isovalue,
         quantity=quantity,
         bounds=bounds,
+        extractor=extractor,
         memory_budget=memory_budget,
         chunk=chunk,
     ).mesh
@@ -74,10 +79,11 @@ def extract(
     isovalue: float | None = None,
     quantity: str | None = None,
     bounds: Bounds | None = None,
+    extractor: str = "marching-cubes",
     memory_budget: int = 4 * 2**30,
     chunk: int = 2**18,
 ) -> Extraction:
-    """Extracts a level set by marching cubes, asking the field only near the surface.
+    """Extracts a level set, asking the field only near the surface.
 
     Args:
         field: 3-D, with distance, occupancy or density; asked on its own device, without gradients.
@@ -85,6 +91,8 @@ def extract(
         isovalue: the level; None takes `default_isovalue`.
         quantity: one of `SURFACE_QUANTITIES`; None takes the first of them that the field provides.
         bounds: where, world units; None takes the field's domain. What reaches them is closed there.
+        extractor: one of `LEVEL_SET_EXTRACTORS`: marching cubes puts vertices on the surface, dual marching cubes makes
+            more regular triangles and rounds edges off.
         memory_budget: bytes that the grid may take (4 a corner); the field's own needs come on top, see ``chunk``.
         chunk: points a query of the field.
 
@@ -92,10 +100,13 @@ def extract(
         The mesh (world units, closed, manifold, faces counter-clockwise from outside) and its circumstances.
 
     Raises:
-        UsageError: the field has no such quantity or is not 3-D, or the resolution is below 1.
+        UsageError: the field has no such quantity or is not 3-D, the resolution is below 1, or there is no such
+            extractor.
         DataError: no surface at this level (the message tells the range met), or the field is NaN somewhere.
         ResourceError: the grid does not fit into the budget.
     """
+    if extractor not in LEVEL_SET_EXTRACTORS:
+        raise UsageError(f"Unknown extractor '{extractor}': {nearest_name(extractor, tuple(LEVEL_SET_EXTRACTORS))}.")
     quantity = _surface_quantity(field, quantity)
     bounds = field.domain if bounds is None else bounds
     isovalue = default_isovalue(quantity, bounds) if isovalue is None else float(isovalue)
@@ -105,7 +116,7 @@ def extract(
     _check_memory(lattice, resolution, memory_budget)
     sampled = _sample(field, quantity, isovalue, lattice, chunk)
     _check_crossed(sampled, field, quantity, isovalue, bounds)
-    vertices, faces = marching_cubes(sampled.volume, 0.0)
+    vertices, faces = LEVEL_SET_EXTRACTORS[extractor](sampled.volume, 0.0)
     if sampled.touches_border:
         _logger.warning(
             "The surface reaches the bounds %s to %s and was closed there; give larger bounds to have all of it.",

@@ -23,7 +23,7 @@ def run_command(
     run: Annotated[Path, tyro.conf.Positional],
     /,
     to: Path = Path("mesh.glb"),
-    extractor: Literal["auto", "marching-cubes", "tsdf"] = "auto",
+    extractor: Literal["auto", "marching-cubes", "dual-marching-cubes", "tsdf"] = "auto",
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
     faces: int = MOST_FACES,
@@ -38,11 +38,11 @@ def run_command(
         to: file to write, its suffix says the format (.glb, .ply, .obj, .stl; .html is a page in which
             the mesh can be turned; .ply, .splat, .spz and .splat.glb hold the Gaussians of a run that has some);
             a bare name goes to RUN/export.
-        extractor: marching-cubes takes a level of the field's density, occupancy or distance; tsdf fuses the depth
-            that the training views see, and leaves open what none of them saw; auto takes tsdf for densities of open
-            scenes.
+        extractor: marching-cubes takes a level of the field's density, occupancy or distance; dual-marching-cubes too,
+            with more regular triangles and rounder edges; tsdf fuses the depth that the training views see, and leaves
+            open what none of them saw; auto takes tsdf for densities of open scenes, else marching-cubes.
         resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see.
-        isovalue: of the surface of marching cubes; chosen from the field by default.
+        isovalue: of the level set; chosen from the field by default.
         faces: simplify to about so many triangles where there are more; 0 keeps all.
         smallest: drop pieces below this share of the largest one's area.
         crop: cut to the box that the viewer saved in RUN/crop.json, if there is one.
@@ -77,7 +77,11 @@ def run_command(
     show(result | exported.report.as_json(), json, [f"{path}", *exported.report.lines(), f"drawn in {picture}"])
 
 
-_NAMES = {"marching-cubes": "marching cubes", "tsdf": "TSDF fusion of rendered depth"}
+_NAMES = {
+    "marching-cubes": "marching cubes",
+    "dual-marching-cubes": "dual marching cubes",
+    "tsdf": "TSDF fusion of rendered depth",
+}
 
 
 def _show_gaussians(opened: Run, path: Path, bounds: Bounds | None, json: bool) -> None:

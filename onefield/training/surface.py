@@ -12,7 +12,7 @@ from onefield.kernels.system import memory_available
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.lattice import Lattice
-from onefield.meshing.marching_cubes import extract, suggest_isovalue
+from onefield.meshing.marching_cubes import LEVEL_SET_EXTRACTORS, extract, suggest_isovalue
 from onefield.meshing.tsdf import TRUNCATION, DepthView, check_memory, fuse_views
 from onefield.training.depth_views import (
     MOST_VIEWS,
@@ -26,7 +26,7 @@ from onefield.training.memory import rendering_need, require
 from onefield.training.method import Method
 from onefield.types import Bounds, Mesh
 
-EXTRACTORS = ("auto", "marching-cubes", "tsdf")
+EXTRACTORS = ("auto", *LEVEL_SET_EXTRACTORS, "tsdf")
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
 SMALLEST_COMPONENT = 0.01
 
@@ -122,7 +122,7 @@ def method_surface(
             scene, what these see.
         resolution: cells along an edge of the region of interest; given bounds have cells of the same size, and what
             the views see has as many cells as the region would have.
-        isovalue: of marching cubes; None chooses one from the field.
+        isovalue: of the level set; None chooses one from the field.
         faces: simplify to about so many, where there are more; 0 keeps all.
         smallest: pieces below this share of the largest one's area are dropped.
         most_views: to fuse.
@@ -159,7 +159,14 @@ def _level_set(
     # a crop must not move the surface: its level is that of the whole, and its cells are as large
     level = suggest_isovalue(method.field, bounds=scene.bounds) if isovalue is None else isovalue
     cells = max(1, round(resolution * max(box.extent) / max(scene.bounds.extent)))
-    extraction = extract(method.field, resolution=cells, isovalue=level, bounds=box, memory_budget=_memory())
+    extraction = extract(
+        method.field,
+        resolution=cells,
+        isovalue=level,
+        bounds=box,
+        extractor=choice.extractor,
+        memory_budget=_memory(),
+    )
     return Surface(extraction.mesh, choice, level, extraction.clipped)
 
 

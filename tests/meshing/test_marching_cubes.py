@@ -11,7 +11,13 @@ from onefield.fields.analytic import BoxField, Material, SphereField, TorusField
 from onefield.fields.field import Field
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.meshing.lattice import Lattice, sample_level
-from onefield.meshing.marching_cubes import default_isovalue, extract, extract_mesh, suggest_isovalue
+from onefield.meshing.marching_cubes import (
+    LEVEL_SET_EXTRACTORS,
+    default_isovalue,
+    extract,
+    extract_mesh,
+    suggest_isovalue,
+)
 from onefield.meshing.report import report_mesh
 from onefield.types import Bounds, Mesh, Sample
 
@@ -49,12 +55,24 @@ def test_sphere_from_every_quantity(quantity):
     assert float(field.query(mesh.vertices, want=("distance",)).distance.abs().max()) < 1e-3
 
 
-def test_torus_has_a_hole():
+@pytest.mark.parametrize("extractor", LEVEL_SET_EXTRACTORS)
+def test_torus_has_a_hole(extractor):
     field = TorusField(0.55, 0.2)
-    report = report_mesh(extract_mesh(field, resolution=70))
+    report = report_mesh(extract_mesh(field, resolution=70, extractor=extractor))
     assert report.watertight
+    assert report.manifold
     assert report.genus == 1
-    assert report.volume == pytest.approx(field.volume(), rel=0.005)
+    assert report.volume == pytest.approx(field.volume(), rel=0.01)
+
+
+def test_dual_vertices_lie_in_world_units_and_close_at_the_bounds():
+    field = SphereField(0.6, (0.1, -0.05, 0.02))
+    mesh = extract_mesh(field, resolution=40, extractor="dual-marching-cubes")
+    assert float(field.query(mesh.vertices, want=("distance",)).distance.abs().max()) < 0.1 * 2 / 40
+    report = report_mesh(extract_mesh(BoxField((2.0, 0.3, 0.4)), resolution=40, extractor="dual-marching-cubes"))
+    assert report.watertight
+    assert report.maximum[0] == pytest.approx(1.0, abs=1e-3)
+    assert report.volume == pytest.approx(2 * 0.6 * 0.8, rel=0.02)
 
 
 @pytest.mark.parametrize("quantity", ["distance", "occupancy"])
@@ -182,6 +200,8 @@ def test_fields_and_arguments_that_do_not_fit():
         extract_mesh(FunctionField("distance", lambda points: points[:, 0]), quantity="occupancy")
     with pytest.raises(UsageError, match="2-D"):
         extract_mesh(FunctionField("distance", lambda points: points[:, 0], Bounds.cube(1.0, 2)))
+    with pytest.raises(UsageError, match="did you mean 'dual-marching-cubes'"):
+        extract_mesh(SphereField(), extractor="dual_marching_cubes")
     with pytest.raises(UsageError, match="at least 1 cell"):
         extract_mesh(SphereField(), resolution=0)
     with pytest.raises(ResourceError, match=r"resolution of \d+ or less"):

@@ -92,6 +92,14 @@ def test_a_crop_keeps_the_size_of_cells(scene, ball):
     assert not report_mesh(mesh).watertight
 
 
+def test_dual_marching_cubes_is_taken_where_asked(scene, ball):
+    choice = choose_extractor(ball, scene, "dual-marching-cubes")
+    mesh = method_surface(ball, scene, choice, resolution=24).mesh
+    assert report_mesh(mesh).watertight
+    other = method_surface(ball, scene, choose_extractor(ball, scene, "marching-cubes"), resolution=24).mesh
+    assert len(mesh.faces) != len(other.faces) or not torch.equal(mesh.faces, other.faces)
+
+
 def test_faces_are_simplified(scene, ball):
     choice = choose_extractor(ball, scene, "marching-cubes")
     mesh = method_surface(ball, scene, choice, resolution=24, faces=300).mesh
