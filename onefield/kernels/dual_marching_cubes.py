@@ -46,8 +46,9 @@ class DualConnectivity:
         """The corners of the grid between which each crossing lies, lower and upper."""
         corners = torch.as_tensor(CORNERS[EDGE_STARTS], device=self.cells.device)
         steps = torch.eye(3, dtype=torch.int64, device=self.cells.device)
-        low = self.cells[self.crossing_cells()] + corners[self.crossing_edges]
-        return low, low + steps[torch.as_tensor(EDGE_AXES, device=self.cells.device)[self.crossing_edges]]
+        low = self.cells.index_select(0, self.crossing_cells()) + corners.index_select(0, self.crossing_edges)
+        steps = steps[torch.as_tensor(EDGE_AXES, device=self.cells.device)]
+        return low, low + steps.index_select(0, self.crossing_edges)
 
     def mean_of_crossings(self, values: Float[Tensor, "I d"], weights: Float[Tensor, "I"]) -> Float[Tensor, "V d"]:
         """At each vertex, the weighted mean over its crossings."""

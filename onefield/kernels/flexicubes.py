@@ -1,0 +1,166 @@
+"""FlexiCubes: dual marching cubes whose vertices can be moved by weights, differentiable in all that places them.
+
+Shen et al., "Flexible isosurface extraction for gradient-based mesh optimization" (2023): the connectivity of dual
+marching cubes; crossings from values scaled by a weight alpha at each corner of each cell, vertices as means of
+crossings weighted by beta, quadrilaterals split as gamma says, or about a centre that gamma moves, and the deviation of
+crossings from their vertex as a regulariser.
+
+Plain PyTorch throughout, so that any derivative can be taken; only the connectivity is a kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from onefield.errors import UsageError, nearest_name
+from onefield.kernels.dual_marching_cubes import (
+    DualConnectivity,
+    crossing_fractions,
+    dual_connectivity,
+    grid_values,
+    split_quads,
+)
+from onefield.kernels.marching_cubes_tables import EDGE_AXES, EDGE_COUNT, EDGE_STARTS
+
+CORNER_COUNT = 8
+SPLITS = ("diagonal", "center")
+
+
+@dataclass(frozen=True)
+class FlexiCubesWeights:
+    """What moves the vertices of each cell; all positive, 1 for plain dual marching cubes.
+
+    Attributes:
+        alpha: at the corners of each cell, in the order ``x + 2 y + 4 z``; scales the corners' values.
+        beta: at the edges of each cell, first the four along x, then y, then z, each in the order of their lower
+            corners; weighs the crossings.
+        gamma: of each cell; its vertices are joined by a diagonal rather where it is large.
+    """
+
+    alpha: Float[Tensor, "X-1 Y-1 Z-1 8"]
+    beta: Float[Tensor, "X-1 Y-1 Z-1 12"]
+    gamma: Float[Tensor, "X-1 Y-1 Z-1"]
+
+    @staticmethod
+    def at_rest(values: Float[Tensor, "X Y Z"]) -> FlexiCubesWeights:
+        """Ones for a grid, like its values in type and device."""
+        cells = [size - 1 for size in values.shape]
+        return FlexiCubesWeights(*(values.new_ones((*cells, *rest)) for rest in ((CORNER_COUNT,), (EDGE_COUNT,), ())))
+
+
+@dataclass(frozen=True)
+class FlexiCubesSurface:
+    """A surface whose vertices carry gradients.
+
+    Attributes:
+        vertices: in the frame of the positions; centres of quadrilaterals come last.
+        faces: counter-clockwise seen from outside.
+        deviations: for each crossing of each vertex, how much its distance from the vertex differs from the mean over
+            the vertex's crossings, the crossings without weights; their mean is the regulariser.
+    """
+
+    vertices: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "F 3"]
+    deviations: Float[Tensor, "I"]
+
+
+def flexicubes(
+    values: Float[Tensor, "X Y Z"],
+    positions: Float[Tensor, "X Y Z 3"],
+    weights: FlexiCubesWeights,
+    *,
+    split: str = "diagonal",
+) -> FlexiCubesSurface:
+    """The surface where the values are zero, around the corners where they are negative.
+
+    Args:
+        values: at the corners of a grid, negative inside; zero counts as outside.
+        positions: of the corners, in any frame that keeps the grid's handedness; deformed by less than half a cell.
+        weights: all positive; `FlexiCubesWeights.at_rest` gives plain dual marching cubes.
+        split: ``"diagonal"`` gives two triangles a quadrilateral, along the diagonal whose ends have the larger product
+            of gammas; ``"center"`` four about a centre that gamma moves, for training.
+
+    Raises:
+        UsageError: shapes that do not fit each other, weights that are not positive, or an unknown split.
+        DataError: a value is NaN or infinite.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"Unknown split '{split}': {nearest_name(split, SPLITS)}.")
+    connectivity = dual_connectivity(values)
+    _check_shapes(values, positions, weights)
+    starts = torch.as_tensor(EDGE_STARTS, device=values.device)
+    axes = torch.as_tensor(EDGE_AXES, device=values.device)
+    low, high = connectivity.crossing_ends()
+    low_values, high_values = (grid_values(values[..., None], ends)[:, 0] for ends in (low, high))
+    low_points, high_points = (grid_values(positions, ends) for ends in (low, high))
+    edges = connectivity.crossing_edges
+    cells = connectivity.cells[connectivity.crossing_cells()]
+    alpha = grid_values(weights.alpha, cells)
+    low_corners = starts[edges]
+    high_corners = low_corners + (1 << axes[edges])
+    low_alpha, high_alpha = (alpha.gather(1, corners[:, None])[:, 0] for corners in (low_corners, high_corners))
+    beta = grid_values(weights.beta, cells).gather(1, edges[:, None])[:, 0]
+
+    gamma = grid_values(weights.gamma[..., None], connectivity.cells)[connectivity.vertex_cells, 0]
+    _check_positive({"alpha": torch.stack((low_alpha, high_alpha)), "beta": beta, "gamma": gamma})
+
+    fractions = crossing_fractions(low_values * low_alpha, high_values * high_alpha)
+    crossings = torch.lerp(low_points, high_points, fractions[:, None])
+    vertices = connectivity.mean_of_crossings(crossings, beta)
+    plain = torch.lerp(low_points, high_points, crossing_fractions(low_values, high_values)[:, None])
+    deviations = _deviations(connectivity, vertices, plain)
+    if split == "diagonal":
+        first, second = _products(gamma, connectivity.quads)
+        return FlexiCubesSurface(vertices, split_quads(connectivity.quads, (first <= second).long()), deviations)
+    return FlexiCubesSurface(*_about_centers(vertices, gamma, connectivity.quads), deviations)
+
+
+def _check_shapes(values: Tensor, positions: Tensor, weights: FlexiCubesWeights) -> None:
+    cells = tuple(size - 1 for size in values.shape)
+    expected = {
+        "positions": (positions, (*values.shape, 3)),
+        "alpha": (weights.alpha, (*cells, CORNER_COUNT)),
+        "beta": (weights.beta, (*cells, EDGE_COUNT)),
+        "gamma": (weights.gamma, cells),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tuple(tensor.shape) != shape:
+            raise UsageError(
+                f"FlexiCubes needs {name} of shape {shape} for values of shape {tuple(values.shape)}, got "
+                f"{tuple(tensor.shape)}."
+            )
+
+
+def _check_positive(weights: dict[str, Tensor]) -> None:
+    """Of the weights that the surface meets; a NaN is none either."""
+    for name, tensor in weights.items():
+        if not bool((tensor > 0).all()):
+            raise UsageError(
+                f"FlexiCubes needs positive weights; the least {name} is {float(tensor.detach().min()):g}."
+            )
+
+
+def _deviations(connectivity: DualConnectivity, vertices: Tensor, crossings: Tensor) -> Tensor:
+    of_vertex = connectivity.crossing_vertices
+    distances = (crossings - vertices.index_select(0, of_vertex)).norm(dim=1)
+    means = connectivity.mean_of_crossings(distances[:, None], torch.ones_like(distances))[:, 0]
+    return (distances - means.index_select(0, of_vertex)).abs()
+
+
+def _products(gamma: Tensor, quads: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the gammas at the ends of the diagonals from corner 0 to 2 and from 1 to 3."""
+    a, b, c, d = gamma[quads].unbind(1)
+    return a * c, b * d
+
+
+def _about_centers(vertices: Tensor, gamma: Tensor, quads: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = _products(gamma, quads)
+    a, b, c, d = (vertices.index_select(0, corners) for corners in quads.unbind(1))
+    centers = torch.lerp((a + c) / 2, (b + d) / 2, (second / (first + second))[:, None])
+    numbers = torch.arange(len(quads), device=quads.device) + len(vertices)
+    fans = [torch.stack((quads[:, n], quads[:, (n + 1) % 4], numbers), dim=1) for n in range(4)]
+    return torch.cat((vertices, centers)), torch.stack(fans, dim=1).flatten(0, 1)
