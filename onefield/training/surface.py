@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
+
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 from onefield.kernels.system import memory_available
@@ -29,14 +31,15 @@ from onefield.types import Bounds, Mesh
 EXTRACTORS = ("auto", *LEVEL_SET_EXTRACTORS, "tsdf")
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
 SMALLEST_COMPONENT = 0.01
-
-
 # Size of pixels, in cells, at the middle of what is fused: many views together know more than each, and half the size
 # takes four times as long for about the same surface.
 PIXEL = 2.0
 # Depths are fused over so many of their typical spread where that is wider than the usual truncation, since views see a
 # surface that the field has left soft at depths that differ; and over so many cells at most.
 SPREADS, MOST_TRUNCATION = 2.0, 12.0
+# Length of the mean direction to the cameras from which on they count as standing on one side: directions spread evenly
+# over a hemisphere have 0.5, over a cone of 53 degrees about its axis 0.8.
+ONE_SIDED = 0.8
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,22 @@ def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue
     solid = next((quantity for quantity in ("distance", "occupancy") if quantity in method.field.provides), None)
     if solid is not None:
         return Choice("marching-cubes", f"the field has {solid}, which says where its surface is")
-    if scene.bounded:
-        return Choice("marching-cubes", "the scene is bounded, so that what is dense is the object")
     if not len(scene.train_indices):
         return Choice("marching-cubes", "no cameras say what was seen")
+    if scene.bounded and not seen_from_one_side(scene):
+        return Choice("marching-cubes", "the scene is bounded, so that what is dense is the object")
     if not measures_depth:
         return Choice("marching-cubes", "its renderer does not say how deep the light reaches")
+    if scene.bounded:
+        return Choice("tsdf", "all cameras stand on one side, and behind what they saw a density is anything")
     return Choice("tsdf", "in an open scene a density is fog wherever no camera looked, so only what they saw counts")
+
+
+def seen_from_one_side(scene: Scene) -> bool:
+    """Whether the training cameras stand in a narrow cone as seen from the middle of the region of interest."""
+    middle = scene.cameras.positions.new_tensor(scene.bounds.center)
+    towards = scene.cameras.positions[scene.train_indices] - middle
+    return float(torch.nn.functional.normalize(towards, dim=-1).mean(0).norm()) > ONE_SIDED
 
 
 def method_surface(

@@ -18,7 +18,7 @@ from onefield.training.depth_views import depth_cameras, depth_views
 from onefield.training.method import Method
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
-from onefield.training.surface import choose_extractor, method_surface
+from onefield.training.surface import choose_extractor, method_surface, seen_from_one_side
 from onefield.types import Bounds
 
 RADIUS, RESOLUTION = 0.5, 32
@@ -55,6 +55,16 @@ def test_auto_takes_what_serves_field_and_scene(scene, ball):
     assert choose_extractor(ball, replace(scene, train_indices=scene.train_indices[:0])).extractor == "marching-cubes"
     assert choose_extractor(ball, scene, "marching-cubes").extractor == "marching-cubes"
     assert choose_extractor(ball, replace(scene, bounded=True), "tsdf").extractor == "tsdf"
+
+
+def test_objects_seen_from_one_side_are_fused(scene, ball):
+    towards = torch.nn.functional.normalize(scene.cameras.positions, dim=1)
+    near_one = (towards @ towards[0]).argsort(descending=True)[:3]
+    one_side = replace(scene, bounded=True, train_indices=near_one)
+    assert not seen_from_one_side(scene)
+    assert seen_from_one_side(one_side)
+    assert choose_extractor(ball, one_side).extractor == "tsdf"
+    assert choose_extractor(ball, one_side, isovalue=3.0).extractor == "marching-cubes"
 
 
 def test_mistakes_are_told(scene, ball):
