@@ -5,8 +5,9 @@ from onefield.configs.method import MethodConfig
 from onefield.configs.renderers import RayCast
 from onefield.training.settings import TrainingSettings
 
-# A splat that is half opaque lets half of the light through; along a ray there are many, which hide what lies behind. At a
-# tenth, 150 steps on the demo scene (64 pixels, 3,000 Gaussians) reached 18.0 dB instead of 15.8; at a fiftieth all died.
+# A splat that is half opaque lets half of the light through; along a ray there are many, which hide what lies behind.
+# At a tenth, 150 steps on the demo scene (64 pixels, 3,000 Gaussians) reached 18.0 dB instead of 15.8; at a fiftieth it
+# learned next to nothing.
 RAYGAUSS = MethodConfig(
     method="raygauss",
     field=GaussianSet(most=30_000, degree=2, lobes=7, first_opacity=0.1),
