@@ -128,9 +128,7 @@ def _meeting_point(poses: np.ndarray) -> np.ndarray | None:
     return focus
 
 
-def _object_half_extent(
-    poses: np.ndarray, tangents: np.ndarray, focus: np.ndarray, points: np.ndarray | None
-) -> float:
+def _object_half_extent(poses: np.ndarray, tangents: np.ndarray, focus: np.ndarray, points: np.ndarray | None) -> float:
     distance = float(np.median(np.linalg.norm(poses[:, :, 3] - focus, axis=1)))
     if points is not None:
         reach = np.abs(points - focus).max(axis=1)
@@ -160,9 +158,7 @@ def _forward_region(
     return middle + depth * forward, half
 
 
-def _measured_depths(
-    middle: np.ndarray, forward: np.ndarray, points: np.ndarray | None
-) -> tuple[float, float] | None:
+def _measured_depths(middle: np.ndarray, forward: np.ndarray, points: np.ndarray | None) -> tuple[float, float] | None:
     if points is None:
         return None
     depths = (points - middle) @ forward

@@ -36,9 +36,7 @@ _FILE_KEYS = frozenset({"frame", "axes", "width", "height", "vertical_fov", "vie
 _VIEW_KEYS = frozenset({"camera_to_world", "vertical_fov"})
 
 
-def orbit_path(
-    scene: Scene, frames: int, *, radius: float | None = None, elevation: float | None = None
-) -> Cameras:
+def orbit_path(scene: Scene, frames: int, *, radius: float | None = None, elevation: float | None = None) -> Cameras:
     """Around the middle of the region of interest, looking at it; to and fro where the views cover only one side.
 
     Args:

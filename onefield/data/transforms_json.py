@@ -132,6 +132,4 @@ def _points(root: Path, top: JsonObject) -> tuple[np.ndarray | None, np.ndarray 
     return read_ply_points(path)
 
 
-TRANSFORMS_JSON = SceneFormat(
-    "transforms.json", "transforms.json (instant-ngp, nerfstudio)", _recognises, _read
-)
+TRANSFORMS_JSON = SceneFormat("transforms.json", "transforms.json (instant-ngp, nerfstudio)", _recognises, _read)

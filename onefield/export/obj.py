@@ -65,9 +65,7 @@ def read(content: bytes, path: Path) -> Mesh:
                 normals.append([float(word) for word in words[1:4]])
             elif words[0] == "f":
                 corners = [_corner(word, len(vertices), len(normals)) for word in words[1:]]
-                faces.extend(
-                    (corners[0][0], corners[n][0], corners[n + 1][0]) for n in range(1, len(corners) - 1)
-                )
+                faces.extend((corners[0][0], corners[n][0], corners[n + 1][0]) for n in range(1, len(corners) - 1))
                 normal_of.update(corner for corner in corners if corner[1] is not None)
         except (ValueError, IndexError) as error:
             raise DataError(f"Line {number} of {path} is '{line[:60]}', which is no OBJ ({error}).") from error

@@ -81,9 +81,7 @@ class Field(nn.Module, ABC):
         for quantity in wanted - self.provides:
             if quantity not in QUANTITIES:
                 raise UsageError(f"Unknown quantity '{quantity}': {nearest_name(quantity, QUANTITIES)}.")
-            raise UsageError(
-                f"{name} was asked for '{quantity}' but provides only {', '.join(sorted(self.provides))}."
-            )
+            raise UsageError(f"{name} was asked for '{quantity}' but provides only {', '.join(sorted(self.provides))}.")
         if directions is None and wanted & self.needs_directions:
             missing = ", ".join(sorted(wanted & self.needs_directions))
             raise UsageError(f"{name} needs viewing directions for {missing}; pass directions=... of shape (..., 3).")

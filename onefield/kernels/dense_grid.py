@@ -59,9 +59,7 @@ def _fold_borders(factors: Tensor, below: Tensor, above: Tensor) -> Tensor:
     first, second, third, last = factors.unbind(-1)
     lower = torch.where(below, first, 0)
     upper = torch.where(above, last, 0)
-    return torch.stack(
-        [first - lower, second + 2 * lower - upper, third - lower + 2 * upper, last - upper], dim=-1
-    )
+    return torch.stack([first - lower, second + 2 * lower - upper, third - lower + 2 * upper, last - upper], dim=-1)
 
 
 def _axis_taps(x: Tensor, vertices: int, interpolation: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -157,9 +155,7 @@ dense_grid_gradient = Operation(
     name="dense_grid_gradient",
     schema="(Tensor points, Tensor? directions, Tensor cotangents, int[] shape, str interpolation) -> Tensor",
     reference=_grid_gradient_reference,
-    fake=lambda points, directions, cotangents, shape, interpolation: cotangents.new_empty(
-        *shape, cotangents.shape[1]
-    ),
+    fake=lambda points, directions, cotangents, shape, interpolation: cotangents.new_empty(*shape, cotangents.shape[1]),
     cpu="onefield.kernels.cpu.dense_grid:grid_gradient",
     cuda="onefield.kernels.cuda.dense_grid:grid_gradient",
 )

@@ -114,9 +114,7 @@ def _corner_factors(points: Tensor, cells: int) -> tuple[Tensor, Tensor, Tensor]
     return lower.long()[:, None, :] + upper, factors, slopes
 
 
-def corner_indices(
-    points: Float[Tensor, "n d"], layout: HashGridLayout, level: int
-) -> Int[Tensor, "n corners"]:
+def corner_indices(points: Float[Tensor, "n d"], layout: HashGridLayout, level: int) -> Int[Tensor, "n corners"]:
     """Table rows of the ``2^d`` vertices around each point; bit k of a corner's number: upper side of axis k."""
     vertices, _, _ = _corner_factors(points, layout.resolutions[level])
     return _rows(vertices, layout, level)

@@ -26,9 +26,7 @@ def vertex_normals(mesh: Mesh) -> Float[Tensor, "V 3"]:
         total.index_add_(0, mesh.faces[:, column].long(), vectors)
     length = total.norm(dim=1, keepdim=True)
     upwards = total.new_tensor([0.0, 0.0, 1.0])
-    return torch.where(length > 0, total / length.clamp(min=torch.finfo(torch.float64).tiny), upwards).to(
-        torch.float32
-    )
+    return torch.where(length > 0, total / length.clamp(min=torch.finfo(torch.float64).tiny), upwards).to(torch.float32)
 
 
 def transformed(mesh: Mesh, matrix: Float[Tensor, "4 4"]) -> Mesh:

@@ -59,8 +59,7 @@ class MeshReport:
         return [
             f"{self.vertices} vertices, {self.faces} faces, {self.components} components",
             f"watertight: {'yes' if self.watertight else f'no, {self.boundary_edges} open edges'}, "
-            f"manifold: {'yes' if self.manifold else 'no'}"
-            + ("" if self.genus is None else f", genus {self.genus}"),
+            f"manifold: {'yes' if self.manifold else 'no'}" + ("" if self.genus is None else f", genus {self.genus}"),
         ]
 
 

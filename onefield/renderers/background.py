@@ -105,9 +105,7 @@ class Learned(Background):
         return torch.sigmoid(torch.stack(basis[: len(self.coefficients)], dim=-1) @ self.coefficients)
 
 
-def composite_alpha(
-    colors: Float[Tensor, "*b c"], background: Float[Tensor, "*b 3"]
-) -> Float[Tensor, "*b 3"]:
+def composite_alpha(colors: Float[Tensor, "*b c"], background: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
     """RGB or RGBA (straight alpha) over a background: what a picture with alpha shows in front of it."""
     if colors.shape[-1] == 3:
         return colors

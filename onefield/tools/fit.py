@@ -37,9 +37,7 @@ def run_command(
 
     loaded = load_signal(signal)
     say(f"{signal}: {loaded.description}")
-    fitted = fit(
-        loaded, field, steps=steps, seconds=None if time is None else seconds_of(time), seed=seed, observe=say
-    )
+    fitted = fit(loaded, field, steps=steps, seconds=None if time is None else seconds_of(time), seed=seed, observe=say)
     folder = Path("fits") / signal.stem if output is None else output
     written = write_fit(fitted, folder, loaded)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items())

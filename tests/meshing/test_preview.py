@@ -66,7 +66,7 @@ def test_up_is_up():
     """A small ball above a large one appears in the upper half."""
     vertices = torch.tensor([[0.0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 1.0]])
     mesh = Mesh(vertices, torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]))
-    covered = (render_preview(mesh, orbit_camera(mesh, width=50, height=50), background=(1.0, 0.0, 0.0))[..., 1] > 0)
+    covered = render_preview(mesh, orbit_camera(mesh, width=50, height=50), background=(1.0, 0.0, 0.0))[..., 1] > 0
     rows = covered.float().sum(1)
     filled = rows.nonzero().flatten()
     assert rows[filled[0]] < rows[filled[-1] - 3]

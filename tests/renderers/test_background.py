@@ -54,7 +54,5 @@ def test_learned_takes_on_a_sky():
 def test_alpha_shows_what_lies_behind():
     pixels = torch.tensor([[1.0, 0.0, 0.0, 0.25], [0.2, 0.4, 0.6, 1.0]])
     behind = torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
-    torch.testing.assert_close(
-        composite_alpha(pixels, behind), torch.tensor([[0.25, 0.75, 0.0], [0.2, 0.4, 0.6]])
-    )
+    torch.testing.assert_close(composite_alpha(pixels, behind), torch.tensor([[0.25, 0.75, 0.0], [0.2, 0.4, 0.6]]))
     assert torch.equal(composite_alpha(pixels[:, :3], behind), pixels[:, :3])

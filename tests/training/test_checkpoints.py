@@ -216,8 +216,6 @@ for step in (1, 2, 2):
 """
 
 
-
-
 def test_a_crash_at_any_call_loses_nothing_that_was_saved(tmp_path):
     """Even with a single checkpoint kept: what save_checkpoint returned from can be loaded, now and after a save."""
     forked = """

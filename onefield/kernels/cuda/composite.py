@@ -32,9 +32,7 @@ def _opacity(thickness):
 
 
 @triton.jit
-def _composite_kernel(
-    samples, early_stop, results, channels: tl.constexpr, columns: tl.constexpr, block: tl.constexpr
-):
+def _composite_kernel(samples, early_stop, results, channels: tl.constexpr, columns: tl.constexpr, block: tl.constexpr):
     densities, colors, starts, ends, offsets = samples
     weights, color, depth, opacity = results
     ray = tl.program_id(0)

@@ -149,9 +149,7 @@ def _point_gradient_kernel(  # noqa: PLR0913 - a launch passes plain numbers
                     for other in tl.static_range(dimension):
                         if other != axis:
                             direction = tl.load(directions + index * dimension + other, mask=inside, other=0.0)
-                            weight += direction * _product(
-                                points, index, inside, corner, axis, other, dimension, cells
-                            )
+                            weight += direction * _product(points, index, inside, corner, axis, other, dimension, cells)
                 else:
                     weight = _product(points, index, inside, corner, axis, -1, dimension, cells)
                 total += tl.where(column == axis, (weight * strength)[:, None], 0.0)

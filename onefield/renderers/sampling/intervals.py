@@ -47,9 +47,7 @@ def edges_between(
     return gather_back(torch.lerp(spread(near)[:, None], spread(far)[:, None], parts))
 
 
-def even_parts(
-    rays: int, count: int, like: Tensor, generator: torch.Generator | None
-) -> Float[Tensor, "R S+1"]:
+def even_parts(rays: int, count: int, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "R S+1"]:
     """``count`` adjoining intervals of [0, 1]; with a generator inner edges move by up to half an interval."""
     edges = torch.linspace(0, 1, count + 1, device=like.device, dtype=like.dtype).expand(rays, count + 1)
     if generator is None or count == 1:
@@ -71,9 +69,7 @@ def pack(edges: Float[Tensor, "R S+1"], keep: Bool[Tensor, "R"] | None = None) -
     if keep is not None:
         indices, counts, edges = indices[keep], counts * keep, edges[keep]
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return RaySamples(
-        indices.repeat_interleave(count), edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1), offsets
-    )
+    return RaySamples(indices.repeat_interleave(count), edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1), offsets)
 
 
 def points_on(rays: Rays, samples: RaySamples) -> Float[Tensor, "N 3"]:
