@@ -25,7 +25,7 @@ STOP = 1e-4
 MAX_ALPHA = 0.99
 """As in the original and in gsplat since 1.6; gsplat 1.5 takes 0.999."""
 
-_LOG_LEAST = math.log(LEAST_ALPHA)
+LOG_LEAST = math.log(LEAST_ALPHA)
 
 
 class _ToEachPixel(torch.autograd.Function):
@@ -46,7 +46,7 @@ def _tile_reference(centres: Tensor, ellipses: Tensor, features: Tensor, tally: 
     xx, xy, yy, opacities = ellipses[:, 2:].unbind(1)
     power = -0.5 * (xx * x * x + yy * y * y) - xy * x * y
     alpha = (opacities * torch.exp(power)).clamp(max=max_alpha)
-    alpha = torch.where(power + torch.log(opacities) >= _LOG_LEAST, alpha, 0.0)
+    alpha = torch.where(power + torch.log(opacities) >= LOG_LEAST, alpha, 0.0)
     alpha = torch.where((1 - alpha).cumprod(1) >= STOP, alpha, 0.0)
     after = (1 - alpha).cumprod(1)
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)

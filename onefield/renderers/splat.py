@@ -6,8 +6,8 @@ Yu et al., "Mip-Splatting" (2024), with the low-pass term of the original.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Float
@@ -19,8 +19,9 @@ from onefield.fields.field import Field
 from onefield.fields.gaussians import HasGaussians
 from onefield.fields.lobes import without_lobes
 from onefield.kernels.gaussian_blending import MAX_ALPHA, gaussian_blend
+from onefield.kernels.gaussian_depths import gaussian_depths
 from onefield.kernels.gaussian_footprints import gaussian_footprints, rotations
-from onefield.kernels.gaussian_tiles import gaussian_tiles
+from onefield.kernels.gaussian_tiles import Tiles, gaussian_tiles
 from onefield.kernels.harmonic_colors import harmonic_colors
 from onefield.renderers.background import Background, Black
 from onefield.renderers.renderer import Renderer
@@ -32,11 +33,22 @@ LOW_PASS = 0.3
 NEAR = 0.01
 
 
+class _Footprints(NamedTuple):
+    """Gaussians on a picture."""
+
+    pixels: Float[Tensor, "P 2"]
+    conics: Float[Tensor, "P 3"]
+    opacities: Float[Tensor, "P"]
+    depth: Float[Tensor, "P"]
+    tiles: Tiles
+
+
 @final
 class SplatRenderer(Renderer):
     """Renders sets of Gaussians, a whole picture or a part of one at a time."""
 
     takes_pictures = True
+    gives_quantiles = True
 
     def __init__(
         self,
@@ -116,6 +128,7 @@ class SplatRenderer(Renderer):
         *,
         background: Float[Tensor, "3"] | None = None,
         normals: bool = False,
+        quantiles: Sequence[float] = (),
         limits: Callable[[Rays], Rays] | None = None,
     ) -> RenderedImage:
         """Renders one view in full, without gradients.
@@ -124,6 +137,7 @@ class SplatRenderer(Renderer):
             cameras, index: the view.
             background: one colour behind all; None asks the renderer's own background.
             normals: whether to fill `RenderedImage.normal`.
+            quantiles: shares of opacity in (0, 1) for `RenderedImage.quantiles`; 0.5 gives the median depth.
             limits: accepted for the call that all renderers share; Gaussians have no use for them.
 
         Raises:
@@ -139,13 +153,12 @@ class SplatRenderer(Renderer):
             depth=drawn.depth.reshape(height, width),
             opacity=drawn.opacity.reshape(height, width),
             normal=None if drawn.normal is None else drawn.normal.reshape(height, width, 3),
+            quantiles=self._quantiles(field.gaussians(), picture, quantiles) if quantiles else None,
         )
 
-    def _draw(
-        self, gaussians: Gaussians, picture: Picture, behind: Float[Tensor, "R 3"], depths: bool, normals: bool
-    ) -> Rendering:
-        camera, (height, width) = picture.camera, picture.shape
-        pixels, depth, jacobians = camera.linearised(gaussians.means)
+    def _project(self, gaussians: Gaussians, picture: Picture) -> _Footprints:
+        height, width = picture.shape
+        pixels, depth, jacobians = picture.camera.linearised(gaussians.means)
         if pixels.requires_grad:
             pixels.retain_grad()
         conics, compensation, variances = gaussian_footprints(
@@ -154,15 +167,30 @@ class SplatRenderer(Renderer):
         opacities = torch.sigmoid(gaussians.opacities)
         if self.antialiased:
             opacities = opacities * compensation
+        with torch.no_grad():
+            shown_depth = torch.where(depth > self.near, depth, 0.0)
+        tiles = gaussian_tiles(pixels, conics, variances, opacities, shown_depth, width, height)
+        return _Footprints(pixels, conics, opacities, depth, tiles)
+
+    def _quantiles(self, gaussians: Gaussians, picture: Picture, shares: Sequence[float]) -> Float[Tensor, "H W Q"]:
+        pixels, conics, opacities, depth, tiles = self._project(gaussians, picture)
+        height, width = picture.shape
+        found = gaussian_depths(
+            pixels, conics, opacities, depth, tiles, width, height, shares, max_alpha=self.max_alpha
+        )
+        return found / _slant(picture).reshape(height, width, 1)
+
+    def _draw(
+        self, gaussians: Gaussians, picture: Picture, behind: Float[Tensor, "R 3"], depths: bool, normals: bool
+    ) -> Rendering:
+        camera, (height, width) = picture.camera, picture.shape
+        pixels, conics, opacities, depth, tiles = self._project(gaussians, picture)
         outward = gaussians.means - camera.positions[0].to(gaussians.means)
         features = [harmonic_colors(outward, gaussians.harmonics)]
         if depths:
             features += [depth[:, None], depth[:, None].square()]
         if normals:
             features.append(facing_axes(gaussians, outward))
-        with torch.no_grad():
-            shown_depth = torch.where(depth > self.near, depth, 0.0)
-        tiles = gaussian_tiles(pixels, conics, variances, opacities, shown_depth, width, height)
         tally = torch.zeros_like(pixels, requires_grad=self.tallied and torch.is_grad_enabled())
         shown, left = gaussian_blend(
             pixels, conics, opacities, torch.cat(features, dim=1), tiles, width, height, max_alpha=self.max_alpha,
@@ -194,8 +222,12 @@ def _depths(picture: Picture, sums: Float[Tensor, "R 2"], opacity: Float[Tensor,
     With ``m_k = sum_i w_i z_i^k`` that sum is ``m_0 m_2 - m_1^2`` (Huang et al., "2D Gaussian splatting" (2024)).
     """
     hit = opacity > 0
-    mean = torch.where(hit, sums[:, 0] / torch.where(hit, opacity, 1.0), 0.0)
-    if not bool(picture.camera.fisheye):
-        # depth is along the axis there; rays lie at an angle to it
-        mean = mean / (picture.directions @ picture.camera.forwards[0].to(picture.directions))
+    mean = torch.where(hit, sums[:, 0] / torch.where(hit, opacity, 1.0), 0.0) / _slant(picture)
     return mean, (opacity * sums[:, 1] - sums[:, 0].square()).clamp(min=0)
+
+
+def _slant(picture: Picture) -> Float[Tensor, "R"]:
+    """Depth of a point over its distance: pinhole depths are along the axis, to which rays lie at an angle."""
+    if bool(picture.camera.fisheye):
+        return torch.ones_like(picture.directions[:, 0])
+    return picture.directions @ picture.camera.forwards[0].to(picture.directions)

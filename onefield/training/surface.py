@@ -85,8 +85,8 @@ def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue
     measures_depth = method.renderer.gives_quantiles
     if asked == "tsdf" and not measures_depth:
         raise UsageError(
-            f"Fusion needs a volume renderer, which says how deep the light reaches; {type(method.renderer).__name__} "
-            "does not yet. Take --extractor marching-cubes."
+            f"Fusion needs a renderer that says how deep light reaches; {type(method.renderer).__name__} does not. "
+            "Take --extractor marching-cubes."
         )
     if asked != "auto":
         return Choice(asked, "as asked")

@@ -199,6 +199,34 @@ def test_normals_of_a_disc_face_the_camera():
     torch.testing.assert_close(middle.abs(), torch.tensor([0.0, 0.0, 1.0]))
 
 
+@pytest.mark.parametrize("lens", ["pinhole", "fisheye"])
+def test_the_median_depth_is_the_first_opaque_gaussians_distance(lens):
+    """A wall of dense Gaussians behind a veil: the mean lies between them, the median on the wall."""
+    view = camera(lens=lens)
+    position, forward = view.positions[0].float(), view.forwards[0].float()
+    spread = torch.linspace(-1, 1, 25)
+    across = torch.stack(torch.meshgrid(spread, spread, indexing="ij"), dim=-1).reshape(-1, 2)
+    sides = torch.linalg.svd(forward[None])[2][1:]
+    wall = position + 3 * forward + 2 * across @ sides
+    veil = position + 1.5 * forward + across @ sides
+    count = len(wall)
+    scales = torch.cat([torch.full((count, 3), 0.12), torch.full((count, 3), 0.06)]).log()
+    opacities = torch.logit(torch.cat([torch.full((count,), 0.98), torch.full((count,), 0.02)]))
+    colors = (torch.zeros(2 * count, 1, 3),)
+    quaternions = torch.tensor([1.0, 0, 0, 0]).expand(2 * count, 4)
+    field = GaussianField(Bounds.cube(4.0), Gaussians(torch.cat([wall, veil]), scales, quaternions, opacities, colors))
+    image = SplatRenderer().render_image(field, view, 0, quantiles=(0.5,))
+    middle = image.quantiles[13:17, 18:22, 0]
+    # distances along rays to the wall, within the size of a Gaussian
+    rays = view.image_rays(0)
+    expected = (3 / (rays.directions @ forward)).reshape(30, 40)[13:17, 18:22]
+    if lens == "fisheye":
+        torch.testing.assert_close(middle, expected, atol=0.15, rtol=0)
+    else:
+        torch.testing.assert_close(middle, expected, atol=1e-3, rtol=0)
+    assert float((image.depth[13:17, 18:22] - expected).mean()) < -0.05
+
+
 def test_it_says_what_it_cannot_draw():
     view = camera()
     with pytest.raises(UsageError, match="SphereField is no set of them"):

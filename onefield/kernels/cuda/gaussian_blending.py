@@ -26,7 +26,7 @@ _MOMENTS = 8
 
 
 @triton.jit
-def _alphas(ellipses, i, x, y, max_alpha):
+def alphas(ellipses, i, x, y, max_alpha):
     """Offsets, alpha before and after the upper bound; both alphas are 0 where they are cut."""
     right = x - tl.load(ellipses + 6 * i)
     down = y - tl.load(ellipses + 6 * i + 1)
@@ -40,7 +40,8 @@ def _alphas(ellipses, i, x, y, max_alpha):
 
 
 @triton.jit
-def _pixel_grid(across, width, height):
+def pixel_grid(across, width, height):
+    """Places in the picture of a tile's pixels, whether they lie in it, and their centres."""
     tile = tl.program_id(0)
     lane = tl.arange(0, _PIXELS)
     column = tile % across * _TILE + lane % _TILE
@@ -54,7 +55,7 @@ def _blend_kernel(
     ellipses, features, owners, offsets, shown, width, height, across, max_alpha,
     channels: tl.constexpr, padded: tl.constexpr,
 ):  # fmt: skip
-    place, inside, x, y = _pixel_grid(across, width, height)
+    place, inside, x, y = pixel_grid(across, width, height)
     channel = tl.arange(0, padded)
     passing = tl.where(inside, 1.0, 0.0)
     alive = inside
@@ -63,7 +64,7 @@ def _blend_kernel(
     last = tl.load(offsets + tl.program_id(0) + 1)
     while pair < last:
         i = tl.load(owners + pair)
-        _, _, _, _, _, _, alpha = _alphas(ellipses, i, x, y, max_alpha)
+        _, _, _, _, _, _, alpha = alphas(ellipses, i, x, y, max_alpha)
         weight = tl.where(alive, passing * alpha, 0.0)
         ends = passing - weight < _STOP
         weight = tl.where(ends, 0.0, weight)
@@ -82,7 +83,7 @@ def _backward_kernel(  # noqa: PLR0913 - a launch passes plain numbers
     for_shown, shown, ellipses, features, owners, slots, offsets, shares, width, height, across, max_alpha,
     channels: tl.constexpr, padded: tl.constexpr, moments: tl.constexpr,
 ):  # fmt: skip
-    place, inside, x, y = _pixel_grid(across, width, height)
+    place, inside, x, y = pixel_grid(across, width, height)
     channel = tl.arange(0, padded)
     held = inside[:, None] & (channel < channels)[None, :]
     at = place[:, None] * (channels + 1) + channel[None, :]
@@ -95,7 +96,7 @@ def _backward_kernel(  # noqa: PLR0913 - a launch passes plain numbers
     earned = tl.zeros([_PIXELS], tl.float32)
     for pair in range(tl.load(offsets + tl.program_id(0)), tl.load(offsets + tl.program_id(0) + 1)):
         i = tl.load(owners + pair)
-        right, down, xx, xy, yy, full, alpha = _alphas(ellipses, i, x, y, max_alpha)
+        right, down, xx, xy, yy, full, alpha = alphas(ellipses, i, x, y, max_alpha)
         carried = tl.load(features + i * channels + channel, mask=channel < channels, other=0.0)
         weight = tl.where(alive, passing * alpha, 0.0)
         ends = passing - weight < _STOP

@@ -93,8 +93,30 @@ print("agreed")
 """
 
 
+DEPTHS = """
+import torch
+from onefield.kernels import gaussian_depths as contract
+from onefield.kernels.cuda import gaussian_depths as twin
+from onefield.kernels.gaussian_tiles import _reference as sort_into_tiles
+from tests.kernels.gaussian_pictures import footprints
+
+width, height = 20, 37
+given = footprints(80, width, height, size=4.0)
+names = ("pixels", "conics", "variances", "opacities", "depths")
+owners, _, offsets, _, _ = sort_into_tiles(*(given[name] for name in names), width, height)
+ellipses = torch.cat([given["pixels"], given["conics"], given["opacities"][:, None]], 1)
+inputs = (ellipses, given["depths"], owners, offsets, torch.tensor([0.3, 0.5, 0.9]), width, height, 0.99)
+found, truth = twin.depths_of_shares(*inputs), contract._reference(*inputs)
+assert torch.isfinite(truth).any() and torch.isinf(truth).any()
+assert (found != truth).float().mean() < 1e-3
+print("agreed")
+"""
+
+
 @pytest.mark.parametrize(
-    "script", [MIXTURE, COLORS, FOOTPRINTS, BLENDING], ids=["mixture", "colors", "footprints", "blending"]
+    "script",
+    [MIXTURE, COLORS, FOOTPRINTS, BLENDING, DEPTHS],
+    ids=["mixture", "colors", "footprints", "blending", "depths"],
 )
 def test_launches_agree_with_the_reference(script):
     environment = os.environ | {"TRITON_INTERPRET": "1"}
