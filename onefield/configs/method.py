@@ -16,6 +16,7 @@ from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 from onefield.losses.line_of_sight import SIGHT_WEIGHT
+from onefield.losses.near_space import NEAR_WEIGHT
 from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
 from onefield.renderers.gaussian_rays import GaussianRayRenderer
@@ -95,7 +96,7 @@ def wanted_losses(
         asked["carve"] = CARVE_WEIGHT
     volume = isinstance(renderer, Volume)
     if volume and scene.sightings is not None and not scene.bounded:
-        asked["line_of_sight"] = SIGHT_WEIGHT
+        asked |= {"line_of_sight": SIGHT_WEIGHT, "near_space": NEAR_WEIGHT}
     if volume and isinstance(sampler, Proposal):
         asked["interlevel"] = INTERLEVEL_WEIGHT
     return asked | weights

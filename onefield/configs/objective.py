@@ -16,6 +16,7 @@ from onefield.losses.eikonal import eikonal_term
 from onefield.losses.gaussians import opacity_mean_term, scale_mean_term
 from onefield.losses.interlevel import interlevel_term
 from onefield.losses.line_of_sight import line_of_sight_term
+from onefield.losses.near_space import near_space_term
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
 from onefield.losses.similarity import dissimilarity_term
@@ -35,6 +36,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "carve": carve_term,
     "depth": depth_term,
     "line_of_sight": line_of_sight_term,
+    "near_space": near_space_term,
     "eikonal": eikonal_term,
     "opacity_mean": opacity_mean_term,
     "scale_mean": scale_mean_term,
@@ -44,7 +46,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
 """Every summand by its name in configurations; a new loss is added here."""
 
 # what a summand can't do without: quantities of the field, or a kind of encoding
-_NEEDED_QUANTITY = {"eikonal": "distance"}
+_NEEDED_QUANTITY = {"eikonal": "distance", "near_space": "density"}
 _NEEDED_ENCODING = {"variation": DenseGridEncoding, "decay": HashGridEncoding}
 
 

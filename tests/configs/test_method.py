@@ -129,7 +129,9 @@ def test_depth_needs_maps_and_carving_brings_its_loss(scene: Scene) -> None:
     seen = dataclasses.replace(scene, sightings=sightings, bounded=False)
     assert wanted_losses({"huber": 1.0}, seen, Occupancy())["line_of_sight"] > 0
     assert wanted_losses({"line_of_sight": 0.0}, seen, Occupancy())["line_of_sight"] == 0
-    assert "line_of_sight" not in wanted_losses({}, dataclasses.replace(seen, bounded=True), Occupancy())
+    assert wanted_losses({"huber": 1.0}, seen, Occupancy())["near_space"] > 0
+    bounded = wanted_losses({}, dataclasses.replace(seen, bounded=True), Occupancy())
+    assert not {"line_of_sight", "near_space"} & set(bounded)
     assert wanted_losses({}, scene, Proposal()) == {"interlevel": 1.0}
     carved = dataclasses.replace(scene, mask_meaning="carve", masked_views=1)
     assert "carve" in [term.name for term in preset("ngp").build(carved).objective]
