@@ -215,7 +215,7 @@ class Cameras:
         return pixels.reshape(*batch, 2).to(points.dtype), depth.reshape(batch).to(points.dtype)
 
     def linearised(
-        self, points: Float[Tensor, "P 3"], margin: float = _LINEAR_MARGIN
+        self, points: Float[Tensor, "P 3"], margin: float = _LINEAR_MARGIN, around_axis: bool = False
     ) -> tuple[Float[Tensor, "P 2"], Float[Tensor, "P"], Float[Tensor, "P 2 3"]]:
         """Image positions in the one view of this batch, and how they follow points; differentiable in the pose, too.
 
@@ -223,6 +223,7 @@ class Cameras:
             points: world coordinates.
             margin: share of the picture's half size beyond its border from where on a perspective picture's Jacobian
                 stays as it is (0.3 as in 3D Gaussian splatting): far out it says nothing about what is nearer.
+            around_axis: count that from the optical axis, as if the picture's middle lay there.
 
         Returns:
             Pixels, depth (along the optical axis; for a fisheye the distance from the camera) and the Jacobian of
@@ -249,7 +250,7 @@ class Cameras:
         else:
             plane, depth = local[:, :2] / local[:, 2:], torch.where(ahead[:, 0], local[:, 2], 0.0)
             half = 0.5 * torch.stack([self.width[0], self.height[0]]).to(scaled) / scaled
-            middle = half - self.center[0].to(points) / scaled
+            middle = torch.zeros_like(half) if around_axis else half - self.center[0].to(points) / scaled
             held = torch.maximum(torch.minimum(plane, middle + (1 + margin) * half), middle - (1 + margin) * half)
             slopes = plane_slopes(held, local[:, 2])
             if self.distorted:

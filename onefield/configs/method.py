@@ -187,10 +187,7 @@ class MethodConfig:
             )
         return SplatRenderer(
             background,
-            antialiased=self.renderer.antialiased,
-            low_pass=self.renderer.low_pass,
-            max_alpha=self.renderer.max_alpha,
-            near=outlook(scene).near,
+            school=self.renderer.rules(outlook(scene).near, scene.transform.scale),
             depths=any(weights.get(name) for name in DEPTH_TERMS),
             tallied=isinstance(self.field, GaussianSet) and self.field.densification == "absolute",
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from onefield.kernels.gaussian_blending import MAX_ALPHA
+from onefield.errors import UsageError, nearest_name
 from onefield.kernels.gaussian_ray_casting import STOP
 from onefield.renderers.gaussian_rays import STEP
-from onefield.renderers.splat import LOW_PASS
+from onefield.renderers.schools import ONEFIELD, SCHOOLS, School
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,34 @@ class Splat:
     """Gaussians projected onto whole pictures; takes sets of Gaussians, and the sampler has no part in it.
 
     Attributes:
-        antialiased: make footprints as much fainter as the low-pass term makes them larger (Mip-Splatting).
+        school: whose cuts and filters: ``onefield``, ``inria``, ``gsplat``, ``gsplat-1.5.3`` or ``mip-splatting``.
+        antialiased: make footprints as much fainter as the low-pass term makes them larger (Mip-Splatting); None leaves
+            it to the school, as it does below.
         low_pass: added to the variances of footprints, pixels squared.
         max_alpha: upper bound of a Gaussian's opacity at a pixel.
     """
 
     kind: ClassVar[str] = "splat"
-    antialiased: bool = False
-    low_pass: float = LOW_PASS
-    max_alpha: float = MAX_ALPHA
+    school: str = "onefield"
+    antialiased: bool | None = None
+    low_pass: float | None = None
+    max_alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.school not in SCHOOLS:
+            raise UsageError(f"Unknown renderer.school '{self.school}': {nearest_name(self.school, tuple(SCHOOLS))}.")
+
+    def rules(self, near: float, scale: float) -> School:
+        """The school's numbers, with those that are set here.
+
+        Args:
+            near: distance from the cameras within which a scene has nothing; other schools know their own.
+            scale: of the scene, normalised units by those of the dataset, in which other schools' distances are.
+        """
+        school = SCHOOLS[self.school]
+        own = {name: getattr(self, name) for name in ("antialiased", "low_pass", "max_alpha")}
+        set_here = {name: value for name, value in own.items() if value is not None}
+        return replace(school, near=near if school is ONEFIELD else scale * school.near, **set_here)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def rotations(quaternions: Float[Tensor, "P 4"]) -> Float[Tensor, "P 3 3"]:
 
 
 def _reference(
-    jacobians: Tensor, log_scales: Tensor, quaternions: Tensor, low_pass: float
+    jacobians: Tensor, log_scales: Tensor, quaternions: Tensor, low_pass: float, least: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `gaussian_footprints`."""
     across, down = (jacobians @ rotations(quaternions) * log_scales.exp()[:, None]).unbind(1)
@@ -43,25 +43,30 @@ def _reference(
     determinant = sharp + low_pass * (across2 + down2 + low_pass)
     variances = torch.stack([across2, down2], dim=-1) + low_pass
     conics = torch.stack([variances[:, 1], -mixed, variances[:, 0]], dim=-1) / determinant[:, None]
-    # clamped before the root, which has no slope at 0
-    compensation = (sharp / determinant).clamp(min=LEAST_COMPENSATION**2).sqrt()
+    # chosen before the root, which has no slope at 0
+    ratio = sharp / determinant
+    above = ratio > least**2
+    compensation = torch.where(above, torch.where(above, ratio, 1.0).sqrt(), least)
     return conics, compensation, variances.detach()
 
 
 def _backward_reference(
     for_conics: Tensor, for_compensation: Tensor, jacobians: Tensor, log_scales: Tensor, quaternions: Tensor,
-    low_pass: float,
+    low_pass: float, least: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_(True) for tensor in (jacobians, log_scales, quaternions)]
-        return torch.autograd.grad(_reference(*leaves, low_pass)[:2], leaves, (for_conics, for_compensation))
+        return torch.autograd.grad(_reference(*leaves, low_pass, least)[:2], leaves, (for_conics, for_compensation))
 
 
 footprints_operation = Operation(
     name="gaussian_footprints",
-    schema="(Tensor jacobians, Tensor log_scales, Tensor quaternions, float low_pass) -> (Tensor, Tensor, Tensor)",
+    schema=(
+        "(Tensor jacobians, Tensor log_scales, Tensor quaternions, float low_pass, float least) "
+        "-> (Tensor, Tensor, Tensor)"
+    ),
     reference=_reference,
-    fake=lambda jacobians, log_scales, quaternions, low_pass: (
+    fake=lambda jacobians, log_scales, quaternions, low_pass, least: (
         jacobians.new_empty(jacobians.shape[0], 3),
         jacobians.new_empty(jacobians.shape[0]),
         jacobians.new_empty(jacobians.shape[0], 2),
@@ -74,7 +79,7 @@ footprints_backward_operation = Operation(
     name="gaussian_footprints_backward",
     schema=(
         "(Tensor for_conics, Tensor for_compensation, Tensor jacobians, Tensor log_scales, Tensor quaternions, "
-        "float low_pass) -> (Tensor, Tensor, Tensor)"
+        "float low_pass, float least) -> (Tensor, Tensor, Tensor)"
     ),
     reference=_backward_reference,
     fake=lambda for_conics, for_compensation, *inputs: tuple(torch.empty_like(tensor) for tensor in inputs[:3]),
@@ -84,13 +89,14 @@ footprints_backward_operation = Operation(
 
 
 def _setup(ctx, inputs: tuple, output: tuple) -> None:
-    *tensors, ctx.low_pass = inputs
+    *tensors, ctx.low_pass, ctx.least = inputs
     ctx.save_for_backward(*tensors)
     ctx.mark_non_differentiable(output[2])
 
 
 def _backward(ctx, for_conics: Tensor, for_compensation: Tensor, _: Tensor | None) -> tuple:
-    return *footprints_backward_operation(for_conics, for_compensation, *ctx.saved_tensors, ctx.low_pass), None
+    slopes = footprints_backward_operation(for_conics, for_compensation, *ctx.saved_tensors, ctx.low_pass, ctx.least)
+    return *slopes, None, None
 
 
 footprints_operation.register_autograd(_backward, _setup)
@@ -101,15 +107,17 @@ def gaussian_footprints(
     log_scales: Float[Tensor, "P 3"],
     quaternions: Float[Tensor, "P 4"],
     low_pass: float,
+    least_compensation: float = LEAST_COMPENSATION,
 ) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P"], Float[Tensor, "P 2"]]:
     """Conics, compensations and variances of Gaussians on a picture.
 
     Args:
         jacobians: pixels by world units, of the projection at each mean.
         low_pass: added to both variances, pixels squared.
+        least_compensation: lower bound of the compensation; where it holds, that has no gradient.
 
     Returns:
-        The inverse covariance as (xx, xy, yy), per pixel squared; the compensation in [0.005, 1]; and the variances
+        The inverse covariance as (xx, xy, yy), per pixel squared; the compensation, at most 1; and the variances
         along x and y in pixels squared, without gradient.
     """
-    return footprints_operation(jacobians, log_scales, quaternions, low_pass)
+    return footprints_operation(jacobians, log_scales, quaternions, low_pass, least_compensation)

@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,12 @@ from onefield.kernels.dispatch import Operation
 # Pixels along an edge of a tile.
 TILE = 16
 LEAST_ALPHA = 1 / 255
+# The opacity of a Gaussian that reaches just as far as one standard deviation.
+_ONE_DEVIATION = LEAST_ALPHA * math.exp(0.5)
+# Of the difference between the variances along both axes of a footprint, halved and squared (INRIA's code).
+_LEAST_SPREAD = 0.1
+# A conic so flat that its ellipse goes beyond any picture.
+_FLAT = 1e-20
 # Pixels by which reaches are taken larger, so that rounding never cuts a pixel off.
 MARGIN = 0.02
 
@@ -31,7 +38,8 @@ class Tiles(NamedTuple):
         slots: the place that each pair would have Gaussian by Gaussian.
         offsets: where each tile's pairs begin, and the end.
         starts: where each Gaussian's slots begin, and the end.
-        reach: half width and half height of each Gaussian on the picture in pixels; 0 for those that are not seen.
+        reach: half width and half height, in pixels, of a box around each Gaussian's middle in which all that is drawn
+            of it lies; 0 for those that are not seen.
     """
 
     owners: Int[Tensor, "N"]
@@ -116,3 +124,36 @@ def gaussian_tiles(
         width, height: of the picture.
     """
     return Tiles(*tiles_operation(pixels, conics, variances, opacities, depths, width, height))
+
+
+@torch.no_grad()
+def square_tiles(
+    pixels: Float[Tensor, "P 2"],
+    conics: Float[Tensor, "P 3"],
+    variances: Float[Tensor, "P 2"],
+    depths: Float[Tensor, "P"],
+    width: int,
+    height: int,
+    deviations: float,
+) -> Tiles:
+    """As `gaussian_tiles`, but with all tiles of a square around each middle, of whatever opacity.
+
+    Half its edge is that many standard deviations of the longest axis, rounded up to whole pixels, and its right and
+    lower borders lie a pixel further in (Kerbl et al. (2023), as published with the paper): tiles may be left out in
+    which a Gaussian would show.
+
+    Args:
+        deviations: standard deviations.
+    """
+    across2, down2 = variances.unbind(-1)
+    mixed = conics[:, 1] * down2 / conics[:, 0]
+    spread = (0.25 * (across2 - down2).square() + mixed.square()).clamp(min=_LEAST_SPREAD).sqrt()
+    longest = 0.5 * (across2 + down2) + spread
+    reach = torch.ceil(deviations * longest.sqrt()) - 0.5
+    edges = (reach - MARGIN).square()[:, None].expand(-1, 2)
+    flat = pixels.new_tensor([_FLAT, 0.0, _FLAT]).expand(len(pixels), 3)
+    opacities = torch.full_like(depths, _ONE_DEVIATION)
+    seen = torch.where(torch.isfinite(conics).all(-1), depths, 0.0)
+    tiles = Tiles(*tiles_operation(pixels - 1, flat, edges, opacities, seen, width, height))
+    # in its tiles a Gaussian is drawn to their last pixel
+    return tiles._replace(reach=torch.where(tiles.reach > 0, tiles.reach + (TILE + 1), 0.0))

@@ -18,19 +18,15 @@ from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.fields.gaussians import HasGaussians
 from onefield.fields.lobes import without_lobes
-from onefield.kernels.gaussian_blending import MAX_ALPHA, gaussian_blend
+from onefield.kernels.gaussian_blending import gaussian_blend
 from onefield.kernels.gaussian_depths import gaussian_depths
 from onefield.kernels.gaussian_footprints import gaussian_footprints, rotations
-from onefield.kernels.gaussian_tiles import Tiles, gaussian_tiles
+from onefield.kernels.gaussian_tiles import Tiles, gaussian_tiles, square_tiles
 from onefield.kernels.harmonic_colors import harmonic_colors
 from onefield.renderers.background import Background, Black
 from onefield.renderers.renderer import Renderer
+from onefield.renderers.schools import ONEFIELD, School
 from onefield.types import Gaussians, Rays, RenderedImage, Rendering, Splats
-
-LOW_PASS = 0.3
-"""Added to the variances of a footprint, pixels squared (Kerbl et al. (2023), as published with the paper)."""
-# Gaussians nearer to the camera than this are left out; their footprints would be as large as the picture.
-NEAR = 0.01
 
 
 class _Footprints(NamedTuple):
@@ -54,10 +50,7 @@ class SplatRenderer(Renderer):
         self,
         background: Background | None = None,
         *,
-        antialiased: bool = False,
-        near: float = NEAR,
-        low_pass: float = LOW_PASS,
-        max_alpha: float = MAX_ALPHA,
+        school: School = ONEFIELD,
         depths: bool = True,
         tallied: bool = False,
     ) -> None:
@@ -65,19 +58,13 @@ class SplatRenderer(Renderer):
 
         Args:
             background: what lies behind; None is black.
-            antialiased: make footprints as much fainter as the low-pass term makes them larger.
-            near: depth in front of which Gaussians are left out, world units.
-            low_pass: added to the variances of footprints, pixels squared.
-            max_alpha: upper bound of a Gaussian's opacity at a pixel.
+            school: whose cuts and filters.
             depths: whether `render` fills in depth and distortion; a picture without is a fifth faster.
             tallied: collect absolute gradients of the middles for densification.
         """
         super().__init__()
         self.background = Black() if background is None else background
-        self.antialiased = antialiased
-        self.near = near
-        self.low_pass = low_pass
-        self.max_alpha = max_alpha
+        self.school = school
         self.depths = depths
         self.tallied = tallied
 
@@ -157,26 +144,29 @@ class SplatRenderer(Renderer):
         )
 
     def _project(self, gaussians: Gaussians, picture: Picture) -> _Footprints:
-        height, width = picture.shape
-        pixels, depth, jacobians = picture.camera.linearised(gaussians.means)
+        (height, width), school = picture.shape, self.school
+        pixels, depth, jacobians = picture.camera.linearised(gaussians.means, around_axis=school.around_axis)
         if pixels.requires_grad:
             pixels.retain_grad()
         conics, compensation, variances = gaussian_footprints(
-            jacobians, gaussians.log_scales, gaussians.quaternions, self.low_pass
+            jacobians, gaussians.log_scales, gaussians.quaternions, school.low_pass, school.least_compensation
         )
         opacities = torch.sigmoid(gaussians.opacities)
-        if self.antialiased:
+        if school.antialiased:
             opacities = opacities * compensation
         with torch.no_grad():
-            shown_depth = torch.where(depth > self.near, depth, 0.0)
-        tiles = gaussian_tiles(pixels, conics, variances, opacities, shown_depth, width, height)
+            shown_depth = torch.where(depth > school.near, depth, 0.0)
+        if school.deviations is None:
+            tiles = gaussian_tiles(pixels, conics, variances, opacities, shown_depth, width, height)
+        else:
+            tiles = square_tiles(pixels, conics, variances, shown_depth, width, height, school.deviations)
         return _Footprints(pixels, conics, opacities, depth, tiles)
 
     def _quantiles(self, gaussians: Gaussians, picture: Picture, shares: Sequence[float]) -> Float[Tensor, "H W Q"]:
         pixels, conics, opacities, depth, tiles = self._project(gaussians, picture)
         height, width = picture.shape
         found = gaussian_depths(
-            pixels, conics, opacities, depth, tiles, width, height, shares, max_alpha=self.max_alpha
+            pixels, conics, opacities, depth, tiles, width, height, shares, max_alpha=self.school.max_alpha
         )
         return found / _slant(picture).reshape(height, width, 1)
 
@@ -193,8 +183,8 @@ class SplatRenderer(Renderer):
             features.append(facing_axes(gaussians, outward))
         tally = torch.zeros_like(pixels, requires_grad=self.tallied and torch.is_grad_enabled())
         shown, left = gaussian_blend(
-            pixels, conics, opacities, torch.cat(features, dim=1), tiles, width, height, max_alpha=self.max_alpha,
-            tally=tally,
+            pixels, conics, opacities, torch.cat(features, dim=1), tiles, width, height,
+            max_alpha=self.school.max_alpha, tally=tally,
         )  # fmt: skip
         shown, left = shown.reshape(-1, shown.shape[-1]), left.reshape(-1)
         opacity = 1 - left

@@ -17,6 +17,7 @@ from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.data.sightings import Sightings
 from onefield.errors import UsageError
+from onefield.renderers.schools import ONEFIELD, SCHOOLS, School
 from onefield.training.loop import take_step
 from onefield.training.state import TrainingState
 from onefield.types import PointCloud
@@ -55,6 +56,19 @@ def test_every_summand_learns_with_a_preset_that_it_fits(scene: Scene, term: str
     result = take_step(state)
     assert result.trouble is None
     assert term in result.terms
+
+
+def test_splatting_takes_a_schools_numbers_by_its_name(scene: Scene) -> None:
+    def school(*assignments: str) -> School:
+        return changed(preset("splat"), list(assignments)).build(scene).renderer.school
+
+    assert school() == dataclasses.replace(ONEFIELD, near=nearest_content(scene))
+    scale = scene.transform.scale
+    assert school("renderer.school=inria") == dataclasses.replace(SCHOOLS["inria"], near=0.2 * scale)
+    mixed = school("renderer.school=gsplat-1.5.3", "renderer.max_alpha=0.9", "renderer.antialiased=true")
+    assert (mixed.max_alpha, mixed.antialiased, mixed.near) == (0.9, True, 0.01 * scale)
+    with pytest.raises(UsageError, match=r"renderer\.school 'gsplatt': did you mean 'gsplat'"):
+        school("renderer.school=gsplatt")
 
 
 def test_equal_seeds_build_equal_fields(scene: Scene) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from onefield.kernels import use
-from onefield.kernels.gaussian_tiles import LEAST_ALPHA, TILE, gaussian_tiles, tile_grid
+from onefield.kernels.gaussian_tiles import LEAST_ALPHA, TILE, gaussian_tiles, square_tiles, tile_grid
 from tests.kernels.gaussian_pictures import footprints
 
 WIDTH, HEIGHT = 75, 60
@@ -86,3 +86,28 @@ def test_equal_depths_keep_their_order_and_no_gaussians_are_no_trouble(mode):
     empty = sorted_into_tiles({name: tensor[:0] for name, tensor in given.items()}, mode)
     assert len(empty.owners) == 0
     assert not empty.offsets.any()
+
+
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_squares_have_the_tiles_that_counting_whole_pixels_gives(mode):
+    given = footprints(300, WIDTH, HEIGHT, size=4.0)
+    names = ("pixels", "conics", "variances", "depths")
+    with use(mode):
+        tiles = square_tiles(*(given[name] for name in names), WIDTH, HEIGHT, 3.0)
+    columns, rows = tile_grid(WIDTH, HEIGHT)
+    expected = set()
+    for i in range(300):
+        (xx, xy, yy), (x, y) = given["conics"][i].tolist(), given["pixels"][i].tolist()
+        determinant = 1 / (xx * yy - xy * xy)
+        half = 0.5 * (xx + yy) * determinant
+        radius = math.ceil(3 * math.sqrt(half + math.sqrt(max(0.1, half * half - determinant))))
+        for row in range(max(0, int((y - 0.5 - radius) / TILE)), min(rows, int((y - 0.5 + radius + 15) / TILE))):
+            for column in range(
+                max(0, int((x - 0.5 - radius) / TILE)), min(columns, int((x - 0.5 + radius + 15) / TILE))
+            ):
+                expected.add((row * columns + column, i))
+    listed = torch.repeat_interleave(torch.arange(columns * rows), tiles.offsets.long().diff())
+    found = set(zip(listed.tolist(), tiles.owners.tolist(), strict=True))
+    # a radius or a border within rounding of a whole pixel may fall either way
+    assert len(found ^ expected) <= 0.002 * len(expected)
+    assert len(expected) > 600

@@ -18,7 +18,8 @@ from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.gaussian_tiles import LEAST_ALPHA
 from onefield.kernels.harmonic_colors import harmonic_basis
 from onefield.renderers.background import White
-from onefield.renderers.splat import LOW_PASS, SplatRenderer
+from onefield.renderers.schools import ONEFIELD, School
+from onefield.renderers.splat import SplatRenderer
 from onefield.types import Bounds, Gaussians
 
 BROWN = [0.12, -0.05, 0.002, -0.003, 0.01, 0.03, -0.02, 0.004]
@@ -61,7 +62,7 @@ def brute_force(field: GaussianField, view: Cameras, antialiased: bool) -> torch
     middles = torch.stack([pixel(mean) for mean in gaussians.means.detach()])
     axes = rotations(gaussians.quaternions) * gaussians.log_scales.exp()[:, None]
     sharp = jacobians @ axes @ axes.mT @ jacobians.mT
-    wide = sharp + LOW_PASS * torch.eye(2)
+    wide = sharp + ONEFIELD.low_pass * torch.eye(2)
     opacities = torch.sigmoid(gaussians.opacities)
     if antialiased:
         opacities = opacities * (torch.linalg.det(sharp) / torch.linalg.det(wide)).sqrt()
@@ -86,7 +87,7 @@ def brute_force(field: GaussianField, view: Cameras, antialiased: bool) -> torch
 @pytest.mark.parametrize("lens", ["pinhole", "brown", "fisheye"])
 def test_pictures_agree_with_every_gaussian_at_every_pixel(lens, antialiased):
     field, view = random_field(), camera(lens=lens)
-    renderer = SplatRenderer(White(), antialiased=antialiased)
+    renderer = SplatRenderer(White(), school=School(antialiased=antialiased))
     fast = renderer.render_image(field, view, 0).color
     truth = brute_force(random_field(), view, antialiased)
     # a cut of 1/255 that rounding decides otherwise may move a pixel by as much
@@ -111,7 +112,7 @@ def test_one_splat_has_its_opacity_and_colour_in_the_middle_and_the_size_of_its_
     assert float(image.opacity[20, 20]) == pytest.approx(0.5, abs=1e-5)
     assert float(image.color[20, 20, 0]) == pytest.approx(0.5 * (0.8 * 0.28209479 + 0.5), abs=1e-5)
     assert float(image.depth[20, 20]) == pytest.approx(distance, abs=1e-4)
-    variance = (focal * scale / distance) ** 2 + LOW_PASS
+    variance = (focal * scale / distance) ** 2 + ONEFIELD.low_pass
     assert float(image.opacity[20, 23]) == pytest.approx(0.5 * math.exp(-4.5 / variance), abs=1e-5)
     # depth is along the ray, which leaves the middle at an angle
     assert float(image.depth[20, 23]) == pytest.approx(distance * math.hypot(1, 3 / focal), abs=1e-3)
@@ -121,7 +122,7 @@ def test_one_splat_has_its_opacity_and_colour_in_the_middle_and_the_size_of_its_
 def test_every_parameter_pose_and_background_is_differentiated_right(lens):
     field = random_field(4, degree=1, dtype=torch.float64, size=0.4)
     view = camera(6, 5, lens)
-    renderer = SplatRenderer(antialiased=True)
+    renderer = SplatRenderer(school=School(antialiased=True))
     names = [name for name, _ in field.named_parameters()]
     leaves = [p.detach().clone().requires_grad_(True) for p in field.parameters()]
     pose = view.camera_to_world.clone().requires_grad_(True)
@@ -165,7 +166,7 @@ def test_what_is_behind_or_near_the_camera_is_left_out_and_nothing_to_see_shows_
     assert (drawn.color == 1).all()
     drawn.color.sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in field.parameters())
-    near = SplatRenderer(White(), near=100.0).render_image(field, camera(), 0)
+    near = SplatRenderer(White(), school=School(near=100.0)).render_image(field, camera(), 0)
     assert (near.color == 1).all()
     assert (near.depth == 0).all()
 

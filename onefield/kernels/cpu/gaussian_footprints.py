@@ -9,14 +9,13 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from onefield.kernels.gaussian_footprints import LEAST_COMPENSATION, LEAST_LENGTH
+from onefield.kernels.gaussian_footprints import LEAST_LENGTH
 
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
 _ZERO = np.float32(0)
 _HALF = np.float32(0.5)
 _ONE = np.float32(1)
 _TWO = np.float32(2)
-_LEAST = np.float32(LEAST_COMPENSATION**2)
 _LEAST_LENGTH = np.float32(LEAST_LENGTH)
 _CHUNK = 512
 
@@ -86,13 +85,13 @@ def _turn_backward(g, w, x, y, z, scale, result):
 
 
 @njit(
-    "void(float32[:,:,::1],float32[:,::1],float32[:,::1],float32,float32[:,::1],float32[::1],float32[:,::1])",
+    "void(float32[:,:,::1],float32[:,::1],float32[:,::1],float32,float32,float32[:,::1],float32[::1],float32[:,::1])",
     parallel=True,
     cache=True,
     fastmath=_FAST,
     error_model="numpy",
 )
-def _footprints(jacobians, log_scales, quaternions, low_pass, conics, compensation, variances):
+def _footprints(jacobians, log_scales, quaternions, low_pass, least, conics, compensation, variances):
     count = log_scales.shape[0]
     for chunk in prange((count + _CHUNK - 1) // _CHUNK):
         r = np.empty((3, 3), np.float32)
@@ -104,13 +103,13 @@ def _footprints(jacobians, log_scales, quaternions, low_pass, conics, compensati
             conics[i, 0] = (down2 + low_pass) / determinant
             conics[i, 1] = -mixed / determinant
             conics[i, 2] = (across2 + low_pass) / determinant
-            compensation[i] = math.sqrt(max(sharp / determinant, _LEAST))
+            compensation[i] = math.sqrt(max(sharp / determinant, least))
             variances[i, 0] = across2 + low_pass
             variances[i, 1] = down2 + low_pass
 
 
 @njit(
-    "void(float32[:,::1],float32[::1],float32[:,:,::1],float32[:,::1],float32[:,::1],float32,float32[:,:,::1],"
+    "void(float32[:,::1],float32[::1],float32[:,:,::1],float32[:,::1],float32[:,::1],float32,float32,float32[:,:,::1],"
     "float32[:,::1],float32[:,::1])",
     parallel=True,
     cache=True,
@@ -118,8 +117,8 @@ def _footprints(jacobians, log_scales, quaternions, low_pass, conics, compensati
     error_model="numpy",
 )
 def _backward(
-    for_conics, for_compensation, jacobians, log_scales, quaternions, low_pass, for_jacobians, for_scales,
-    for_quaternions,
+    for_conics, for_compensation, jacobians, log_scales, quaternions, low_pass, least, for_jacobians,
+    for_scales, for_quaternions,
 ):  # fmt: skip
     count = log_scales.shape[0]
     for chunk in prange((count + _CHUNK - 1) // _CHUNK):
@@ -146,7 +145,7 @@ def _backward(
             for_determinant = -(g0 * (down2 + low_pass) - g1 * mixed + g2 * (across2 + low_pass)) * inverse * inverse
             for_sharp = for_determinant
             ratio = sharp * inverse
-            if ratio > _LEAST:
+            if ratio > least:
                 gain = for_compensation[i] * _HALF / math.sqrt(ratio) * inverse
                 for_sharp += gain * (_ONE - ratio)
                 for_determinant -= gain * ratio
@@ -180,13 +179,13 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def footprints(
-    jacobians: Tensor, log_scales: Tensor, quaternions: Tensor, low_pass: float
+    jacobians: Tensor, log_scales: Tensor, quaternions: Tensor, low_pass: float, least: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `onefield.kernels.gaussian_footprints`."""
     count = len(log_scales)
     results = torch.empty(count, 3), torch.empty(count), torch.empty(count, 2)
     inputs = (_array(tensor) for tensor in (jacobians, log_scales, quaternions))
-    _footprints(*inputs, np.float32(low_pass), *(result.numpy() for result in results))
+    _footprints(*inputs, np.float32(low_pass), np.float32(least**2), *(result.numpy() for result in results))
     return results
 
 
@@ -197,9 +196,10 @@ def footprints_backward(
     log_scales: Tensor,
     quaternions: Tensor,
     low_pass: float,
+    least: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of Jacobians, log-scales and quaternions."""
     slopes = tuple(torch.empty(tensor.shape) for tensor in (jacobians, log_scales, quaternions))
     inputs = (_array(t) for t in (for_conics, for_compensation, jacobians, log_scales, quaternions))
-    _backward(*inputs, np.float32(low_pass), *(slope.numpy() for slope in slopes))
+    _backward(*inputs, np.float32(low_pass), np.float32(least**2), *(slope.numpy() for slope in slopes))
     return slopes

@@ -8,10 +8,9 @@ import triton.language as tl
 from torch import Tensor
 
 from onefield.kernels.cuda.launch import on_device
-from onefield.kernels.gaussian_footprints import LEAST_COMPENSATION, LEAST_LENGTH
+from onefield.kernels.gaussian_footprints import LEAST_LENGTH
 
 BLOCK = 128
-_LEAST = tl.constexpr(LEAST_COMPENSATION**2)
 _LEAST_LENGTH = tl.constexpr(LEAST_LENGTH)
 
 
@@ -59,7 +58,7 @@ def _moments(a0, a1, a2, d0, d1, d2):
 
 
 @triton.jit
-def _footprints_kernel(inputs, results, count, low_pass, block: tl.constexpr):
+def _footprints_kernel(inputs, results, count, low_pass, least, block: tl.constexpr):
     jacobians, log_scales, quaternions = inputs
     conics, compensation, variances = results
     i = tl.program_id(0) * block + tl.arange(0, block)
@@ -73,13 +72,13 @@ def _footprints_kernel(inputs, results, count, low_pass, block: tl.constexpr):
     tl.store(conics + 3 * i, (down2 + low_pass) / determinant, mask=inside)
     tl.store(conics + 3 * i + 1, -mixed / determinant, mask=inside)
     tl.store(conics + 3 * i + 2, (across2 + low_pass) / determinant, mask=inside)
-    tl.store(compensation + i, tl.sqrt(tl.maximum(sharp / determinant, _LEAST)), mask=inside)
+    tl.store(compensation + i, tl.sqrt(tl.maximum(sharp / determinant, least)), mask=inside)
     tl.store(variances + 2 * i, across2 + low_pass, mask=inside)
     tl.store(variances + 2 * i + 1, down2 + low_pass, mask=inside)
 
 
 @triton.jit
-def _spread_kernel(cotangents, inputs, slopes, count, low_pass, block: tl.constexpr):
+def _spread_kernel(cotangents, inputs, slopes, count, low_pass, least, block: tl.constexpr):
     """Gradients of M, as those of Jacobians and log-scales, and of the rotation's columns."""
     for_conics, for_compensation = cotangents
     jacobians, log_scales, quaternions = inputs
@@ -97,8 +96,8 @@ def _spread_kernel(cotangents, inputs, slopes, count, low_pass, block: tl.conste
     inverse = 1.0 / (sharp + low_pass * (across2 + down2 + low_pass))
     for_determinant = -(g0 * (down2 + low_pass) - g1 * mixed + g2 * (across2 + low_pass)) * inverse * inverse
     ratio = sharp * inverse
-    gain = tl.load(for_compensation + i, mask=inside, other=0.0) * 0.5 / tl.sqrt(tl.maximum(ratio, _LEAST)) * inverse
-    gain = tl.where(ratio > _LEAST, gain, 0.0)
+    gain = tl.load(for_compensation + i, mask=inside, other=0.0) * 0.5 / tl.sqrt(tl.maximum(ratio, least)) * inverse
+    gain = tl.where(ratio > least, gain, 0.0)
     for_sharp = for_determinant + gain * (1.0 - ratio)
     for_determinant -= gain * ratio
     # of |m1 x m2|^2 it is 2 m2 x (m1 x m2), written so that needles keep their digits
@@ -118,7 +117,7 @@ def _spread_kernel(cotangents, inputs, slopes, count, low_pass, block: tl.conste
 
 
 def footprints(
-    jacobians: Tensor, log_scales: Tensor, quaternions: Tensor, low_pass: float
+    jacobians: Tensor, log_scales: Tensor, quaternions: Tensor, low_pass: float, least: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `onefield.kernels.gaussian_footprints`."""
     count = len(log_scales)
@@ -126,7 +125,7 @@ def footprints(
     results = tuple(log_scales.new_empty(shape) for shape in ((count, 3), (count,), (count, 2)))
     if count:
         with on_device(log_scales.device):
-            _footprints_kernel[(triton.cdiv(count, BLOCK),)](inputs, results, count, low_pass, BLOCK)
+            _footprints_kernel[(triton.cdiv(count, BLOCK),)](inputs, results, count, low_pass, least**2, BLOCK)
     return results
 
 
@@ -137,6 +136,7 @@ def footprints_backward(
     log_scales: Tensor,
     quaternions: Tensor,
     low_pass: float,
+    least: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of Jacobians, log-scales and quaternions: that of ``J R S`` by the kernel, the products by PyTorch."""
     from onefield.kernels.gaussian_footprints import rotations
@@ -147,7 +147,7 @@ def footprints_backward(
     for_m = torch.zeros_like(inputs[0])
     if count:
         with on_device(log_scales.device):
-            _spread_kernel[(triton.cdiv(count, BLOCK),)](cotangents, inputs, for_m, count, low_pass, BLOCK)
+            _spread_kernel[(triton.cdiv(count, BLOCK),)](cotangents, inputs, for_m, count, low_pass, least**2, BLOCK)
     with torch.enable_grad():
         leaves = [tensor.requires_grad_(True) for tensor in inputs]
         product = leaves[0] @ rotations(leaves[2]) * leaves[1].exp()[:, None]

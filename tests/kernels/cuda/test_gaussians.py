@@ -56,9 +56,11 @@ from onefield.kernels.cuda import gaussian_footprints as twin
 torch.manual_seed(0)
 inputs = (torch.randn(150, 2, 3) * 20, torch.randn(150, 3) - 3, torch.randn(150, 4))
 slopes = torch.randn(150, 3), torch.randn(150)
-pairs = zip(twin.footprints(*inputs, 0.3), contract._reference(*inputs, 0.3))
-given = (*slopes, *inputs, 0.3)
-pairs = [*pairs, *zip(twin.footprints_backward(*given), contract._backward_reference(*given))]
+pairs = []
+for numbers in ((0.3, 0.005), (0.1, 0.5)):
+    given = (*slopes, *inputs, *numbers)
+    pairs += zip(twin.footprints(*inputs, *numbers), contract._reference(*inputs, *numbers))
+    pairs += zip(twin.footprints_backward(*given), contract._backward_reference(*given))
 for found, expected in pairs:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.detach().abs().max().item())
 print("agreed")
