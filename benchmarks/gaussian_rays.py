@@ -27,7 +27,7 @@ RADIUS, DISTANCE = 0.6, 3.0
 REFERENCE_SHARE = 100
 
 
-def ball(count: int, lobes: int, generator: torch.Generator) -> GaussianField:
+def ball(count: int, lobes: int, generator: torch.Generator, *, degree: int = 2) -> GaussianField:
     """Gaussians as large as their distance to neighbours, each about half opaque."""
     normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
     size = RADIUS * math.sqrt(4 * math.pi / count) / 2
@@ -38,7 +38,7 @@ def ball(count: int, lobes: int, generator: torch.Generator) -> GaussianField:
             math.log(size) + 0.4 * torch.randn(count, 3, generator=generator),
             torch.randn(count, 4, generator=generator),
             torch.zeros(count),
-            tuple(0.1 * torch.randn(count, 2 * band + 1, 3, generator=generator) for band in range(3)),
+            tuple(0.1 * torch.randn(count, 2 * band + 1, 3, generator=generator) for band in range(degree + 1)),
             first_lobes(count, lobes) if lobes else None,
         ),
     )

@@ -28,11 +28,11 @@ from onefield.export.glb_reader import (
 from onefield.fields.gaussian_frames import moved_gaussians
 from onefield.fields.gaussian_sets import merged_gaussians, with_degree
 from onefield.fields.gaussians import CONSTANT_HARMONIC
+from onefield.kernels.harmonic_colors import MOST_DEGREE
 from onefield.types import Gaussians
 
 EXTENSION = "KHR_gaussian_splatting"
 POINTS = 0
-MOST_DEGREE = 3
 # Opacities of exactly 0 or 1 have no finite logit: what float32 can tell from them.
 _OPACITY_STEP = 2.0**-24
 # A node that stretches less than this is one that turns and scales evenly, up to rounding.

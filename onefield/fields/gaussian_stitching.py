@@ -79,13 +79,8 @@ def boundary_between(target: Gaussians, source: Gaussians) -> Boundary:
     return Boundary(members, mean(of_source[members]), mean(~of_source[members]))
 
 
-def harmonized(target: Gaussians, source: Gaussians) -> Gaussians:
-    """The target with colours that go on from the source's, everything else as it is.
-
-    Raises:
-        DataError: the two lie apart.
-    """
-    boundary = boundary_between(target, source)
+def harmonized(target: Gaussians, boundary: Boundary) -> Gaussians:
+    """The target with colours that go on from those beyond its boundary, everything else as it is."""
     first = target.harmonics[0].detach()[:, 0].double().numpy()
     gain = _gain(boundary)
     before = first.mean(0) + gain * (first - first.mean(0))

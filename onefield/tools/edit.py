@@ -13,11 +13,10 @@ from onefield.errors import DataError, UsageError
 from onefield.export.gaussian_formats import export_gaussians, read_gaussians
 from onefield.fields.gaussian_sets import cropped_gaussians, merged_gaussians, opaque_gaussians, with_degree
 from onefield.files import make_folder
+from onefield.kernels.harmonic_colors import MOST_DEGREE
 from onefield.tools.motion import AS_IT_STANDS, Motion
 from onefield.tools.output import say, show
 from onefield.types import Bounds, Gaussians
-
-MOST_DEGREE = 3
 
 
 def run_command(

@@ -54,15 +54,16 @@ def run_command(
         if not len(joins):
             raise DataError(f"Nothing of {target} lies within the box {keep}; take a larger one.")
     joins = motion.applied(joins)
-    boundary = None
+    seam = None
     if harmonize:
-        boundary = int(boundary_between(joins, stays).members.sum())
-        say(f"{boundary:,} of the target's {len(joins):,} Gaussians lie at the seam")
-        joins = harmonized(joins, stays)
+        boundary = boundary_between(joins, stays)
+        seam = int(boundary.members.sum())
+        say(f"{seam:,} of the target's {len(joins):,} Gaussians lie at the seam")
+        joins = harmonized(joins, boundary)
     degree = max(stays.degree, joins.degree)
     both = merged_gaussians([with_degree(stays, degree), with_degree(joins, degree)])
     make_folder(to.parent)
     written = export_gaussians(both, to)
-    result = {"file": str(to), "gaussians": len(both), "source": len(stays), "target": len(joins), "seam": boundary}
+    result = {"file": str(to), "gaussians": len(both), "source": len(stays), "target": len(joins), "seam": seam}
     line = f"{to}: {len(stays):,} Gaussians of {source.name} and {len(joins):,} of {target.name}"
     show(result | {"bytes": written.size, "notes": list(written.notes)}, json, [line])

@@ -59,7 +59,7 @@ def test_the_boundary_is_where_the_halves_meet():
 def test_a_colour_cast_goes_and_the_texture_stays(gain, shift):
     source, truth = halves()
     target = cast(truth, gain, shift)
-    after = harmonized(target, source)
+    after = harmonized(target, boundary_between(target, source))
     assert jump(after, source) < 0.3 * jump(target, source)
     before_error = (target.harmonics[0] - truth.harmonics[0]).square().mean().sqrt()
     error = (after.harmonics[0] - truth.harmonics[0]).square().mean().sqrt()
@@ -79,18 +79,18 @@ def test_only_the_targets_colours_change():
     source, truth = halves()
     target = cast(truth, (1.0, 1.0, 1.0), (0.5, 0.5, -0.5))
     copies = [tensor.clone() for tensor in (source.means, *source.harmonics)]
-    after = harmonized(target, source)
+    after = harmonized(target, boundary_between(target, source))
     for one, other in zip((source.means, *source.harmonics), copies, strict=True):
         assert torch.equal(one, other)
     assert torch.equal(after.means, target.means)
     assert torch.equal(after.opacities, target.opacities)
-    again = harmonized(target, source)
+    again = harmonized(target, boundary_between(target, source))
     assert torch.equal(after.harmonics[0], again.harmonics[0])
 
 
 def test_what_goes_together_already_stays_nearly_as_it_is():
     source, truth = halves()
-    after = harmonized(truth, source)
+    after = harmonized(truth, boundary_between(truth, source))
     spread = float(truth.harmonics[0].std())
     assert float((after.harmonics[0] - truth.harmonics[0]).square().mean().sqrt()) < 0.15 * spread
 
@@ -98,4 +98,4 @@ def test_what_goes_together_already_stays_nearly_as_it_is():
 def test_sets_that_lie_apart_are_refused():
     source, target = halves()
     with pytest.raises(DataError, match="don't touch"):
-        harmonized(replace(target, means=target.means + 5), source)
+        boundary_between(replace(target, means=target.means + 5), source)

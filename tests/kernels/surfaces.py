@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from onefield.kernels.marching_cubes_tables import CORNERS
+
 
 def edge_uses(faces):
     """Directed edges and how often each occurs."""
@@ -25,6 +27,24 @@ def assert_closed_manifold(vertices, faces):
         while around != start:
             around, steps = following[vertex, around], steps + 1
         assert steps == degree[vertex], "two fans meet in one vertex"
+
+
+def single_cells():
+    """Volumes whose middle cell has each of the 255 signs but outside alone, all of size 1."""
+    for case in range(1, 256):
+        volume = torch.ones(4, 4, 4)
+        for corner, offset in enumerate(CORNERS.tolist()):
+            if case >> corner & 1:
+                volume[tuple(o + 1 for o in offset)] = -1.0
+        yield volume
+
+
+def random_volume(kind, shape, seed):
+    """``noise``, or ``integers``, of which many equal the isovalue 0."""
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "noise":
+        return torch.rand(shape, generator=generator) - 0.5
+    return torch.randint(-1, 2, shape, generator=generator).float()
 
 
 def signed_volume(vertices, faces):

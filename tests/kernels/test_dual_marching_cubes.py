@@ -10,8 +10,16 @@ from onefield.errors import DataError, UsageError
 from onefield.kernels.dispatch import use
 from onefield.kernels.dual_marching_cubes import dual_connectivity, dual_marching_cubes
 from onefield.kernels.dual_marching_cubes_tables import dual_tables
-from onefield.kernels.marching_cubes_tables import CORNERS
-from tests.kernels.surfaces import area, assert_closed_manifold, euler, grid, padded, signed_volume
+from tests.kernels.surfaces import (
+    area,
+    assert_closed_manifold,
+    euler,
+    grid,
+    padded,
+    random_volume,
+    signed_volume,
+    single_cells,
+)
 
 
 def edge_sides(quads):
@@ -23,11 +31,7 @@ def edge_sides(quads):
 
 
 def test_every_case_is_a_closed_manifold():
-    for case in range(1, 256):
-        volume = torch.ones(4, 4, 4)
-        for corner, offset in enumerate(CORNERS.tolist()):
-            if case >> corner & 1:
-                volume[tuple(o + 1 for o in offset)] = -1.0
+    for volume in single_cells():
         vertices, faces = dual_marching_cubes(volume)
         assert_closed_manifold(vertices, faces)
         assert signed_volume(vertices, faces) > 0
@@ -51,13 +55,9 @@ def test_all_pairs_of_neighbouring_cells_meet_in_a_manifold():
 @pytest.mark.parametrize("kind", ["noise", "integers"])
 def test_random_volumes_are_closed_manifolds(kind, mode):
     for seed in range(4):
-        generator = torch.Generator().manual_seed(seed)
-        if kind == "noise":
-            volume = torch.rand(9, 10, 11, generator=generator) - 0.5
-        else:  # many values equal to the isovalue
-            volume = torch.randint(-1, 2, (9, 10, 11), generator=generator).float()
+        volume = padded(random_volume(kind, (9, 10, 11), seed))
         with use(mode):
-            assert_closed_manifold(*dual_marching_cubes(padded(volume)))
+            assert_closed_manifold(*dual_marching_cubes(volume))
 
 
 def test_without_joint_faces_noise_would_not_be_a_manifold():

@@ -11,19 +11,25 @@ from skimage import measure
 from onefield.errors import DataError, UsageError
 from onefield.kernels.dispatch import use
 from onefield.kernels.marching_cubes import CROSSING_MARGIN, marching_cubes
-from onefield.kernels.marching_cubes_tables import CORNERS, EDGE_COUNT, WAIST, marching_cubes_tables
-from tests.kernels.surfaces import area, assert_closed_manifold, edge_uses, euler, grid, padded, signed_volume
+from onefield.kernels.marching_cubes_tables import EDGE_COUNT, WAIST, marching_cubes_tables
+from tests.kernels.surfaces import (
+    area,
+    assert_closed_manifold,
+    edge_uses,
+    euler,
+    grid,
+    padded,
+    random_volume,
+    signed_volume,
+    single_cells,
+)
 
 
 @pytest.mark.parametrize("variant", [0, 1])
 def test_every_case_is_a_closed_manifold_that_separates_its_corners(variant):
     """All 256 signs of the middle cell, with equal and with random sizes, and thus all pairs with its neighbours."""
     generator = torch.Generator().manual_seed(variant)
-    for case in range(1, 256):
-        volume = torch.ones(4, 4, 4)
-        for corner, offset in enumerate(CORNERS.tolist()):
-            if case >> corner & 1:
-                volume[tuple(o + 1 for o in offset)] = -1.0
+    for volume in single_cells():
         if variant:
             volume *= torch.rand(4, 4, 4, generator=generator) + 0.05
         vertices, faces = marching_cubes(volume)
@@ -35,13 +41,9 @@ def test_every_case_is_a_closed_manifold_that_separates_its_corners(variant):
 @pytest.mark.parametrize("kind", ["noise", "integers"])
 def test_random_volumes_are_closed_manifolds(kind, mode):
     for seed in range(12):
-        generator = torch.Generator().manual_seed(seed)
-        if kind == "noise":
-            volume = torch.rand(5, 6, 7, generator=generator) - 0.5
-        else:  # many values equal to the isovalue
-            volume = torch.randint(-1, 2, (5, 6, 7), generator=generator).float()
+        volume = padded(random_volume(kind, (5, 6, 7), seed))
         with use(mode):
-            assert_closed_manifold(*marching_cubes(padded(volume)))
+            assert_closed_manifold(*marching_cubes(volume))
 
 
 def test_kernel_equals_reference_bit_for_bit():
