@@ -6,8 +6,9 @@ rotated videos upright by itself, and frames are counted as they are stored, so 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -110,6 +111,17 @@ def extract_frames(video: Path, folder: Path, target: int, observe: Callable[[in
     return chosen
 
 
+@contextmanager
+def _unwarned(logger: logging.Logger) -> Iterator[None]:
+    """The first pass asks for smaller frames than the video's, and its reader would warn the user of that."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _frames(video: Path, pixels: str, more: list[str]) -> Iterator[UInt8[np.ndarray, "..."]]:
     import imageio_ffmpeg
 
@@ -119,7 +131,8 @@ def _frames(video: Path, pixels: str, more: list[str]) -> Iterator[UInt8[np.ndar
     )
     with closing(reader):
         try:
-            width, height = next(reader)["size"]
+            with _unwarned(logging.getLogger("imageio_ffmpeg")):
+                width, height = next(reader)["size"]
             shape = (height, width) if depth == 1 else (height, width, depth)
             for frame in reader:
                 yield np.frombuffer(frame, np.uint8).reshape(shape)

@@ -89,6 +89,12 @@ def test_a_variable_rate_changes_nothing(tmp_path):
     assert extract_frames(video, tmp_path, 12, ignore).total == 12
 
 
+def test_looking_at_smaller_frames_warns_of_nothing(tmp_path, caplog):
+    video = write(tmp_path / "large.mp4", [np.kron(frame, np.ones((4, 4), np.uint8)) for frame in moving(4)])
+    assert extract_frames(video, tmp_path, 4, ignore).total == 4
+    assert not caplog.records
+
+
 def test_no_video_no_frames_and_no_motion_are_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("hello")
     with pytest.raises(DataError, match=r"text\.mp4 is no video"):
