@@ -20,10 +20,16 @@ from onefield.data.paths import orbit_path, path_from_json, spiral_path, suggest
 from onefield.data.video import write_video
 from onefield.errors import UsageError, nearest_name
 from onefield.files import make_folder
+from onefield.renderers.renderer import Renderer
+from onefield.renderers.sphere_tracing import Light, SphereTracingRenderer
 from onefield.reports.figures import duration
 from onefield.tools.output import say, show
+from onefield.training.method import Method
 
 PATHS = ("orbit", "spiral", "views")
+SHADINGS = ("field", "lit", "clay")
+# Grey as of unglazed clay, sRGB.
+_CLAY = (0.75, 0.75, 0.75)
 
 
 def run_command(
@@ -33,6 +39,7 @@ def run_command(
     frames: int = 60,
     fps: int = 24,
     width: int | None = None,
+    shading: str = "field",
     output: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -44,15 +51,18 @@ def run_command(
         frames: number of pictures; a JSON file brings its own.
         fps: frames a second of the video.
         width: of the pictures in pixels; that of the photos, but no more than 640 x 360 pixels, by default.
+        shading: field shows what was trained; lit the surface alone under a lamp, with shadows; clay the same without
+            its colours. The last two need a field of distances (--method sdf).
         output: folder to write to; RUN/render by default.
         json: print the result as JSON.
     """
     opened = open_run(run)
+    renderer = shaded(opened.method, shading)
     cameras = sized(camera_path(opened, path, frames), width)
     require_rendering_memory(cameras, "take a smaller --width")
     folder = make_folder(opened.folder.path / "render" if output is None else output)
     video = folder / "video.mp4"
-    write_video(video, rendered_frames(opened, cameras, folder), fps)
+    write_video(video, rendered_frames(opened, renderer, cameras, folder), fps)
     show(
         {"video": str(video), "frames": len(cameras), "folder": str(folder)},
         json,
@@ -60,11 +70,29 @@ def run_command(
     )
 
 
-def rendered_frames(opened: Run, cameras: Cameras, folder: Path) -> Iterator[Float[Tensor, "H W 3"]]:
+def shaded(method: Method, shading: str) -> Renderer:
+    """The renderer that shows a trained field as one of `SHADINGS` says.
+
+    Raises:
+        UsageError: no such shading, or the field has no surface to be lit.
+    """
+    if shading not in SHADINGS:
+        raise UsageError(f"Unknown shading '{shading}': {nearest_name(shading, SHADINGS)}.")
+    if shading == "field":
+        return method.renderer
+    paint = _CLAY if shading == "clay" else None
+    renderer = SphereTracingRenderer(method.renderer.background, light=Light(), paint=paint)
+    renderer.check(method.field)
+    return renderer
+
+
+def rendered_frames(
+    opened: Run, renderer: Renderer, cameras: Cameras, folder: Path
+) -> Iterator[Float[Tensor, "H W 3"]]:
     """The pictures along a path, one at a time, each written to the folder as ``0000.png``, ``0001.png``, ..."""
     began = time.monotonic()
     for index in range(len(cameras)):
-        image = opened.method.renderer.render_image(
+        image = renderer.render_image(
             opened.method.field, cameras, index, limits=lambda rays: opened.scene.limited(rays, cameras)
         )
         rendered = image.color.clamp(0, 1)
