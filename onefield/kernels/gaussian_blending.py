@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.kernels.dispatch import Operation
-from onefield.kernels.gaussian_tiles import LEAST_ALPHA, TILE, Tiles, tile_grid
+from onefield.kernels.gaussian_tiles import LEAST_ALPHA, Tiles, tile_by_tile
 
 # Transmittance below which nothing is added.
 STOP = 1e-4
@@ -40,17 +40,28 @@ class _ToEachPixel(torch.autograd.Function):
         return slope.sum(0), slope.abs().sum(0), None
 
 
-def _tile_reference(centres: Tensor, ellipses: Tensor, features: Tensor, tally: Tensor, max_alpha: float) -> Tensor:
-    """Features and transmittance at pixel centres of Gaussians that are given near to far."""
-    x, y = (centres[:, None] - _ToEachPixel.apply(ellipses[:, :2], tally, len(centres))).unbind(-1)
-    xx, xy, yy, opacities = ellipses[:, 2:].unbind(1)
-    power = -0.5 * (xx * x * x + yy * y * y) - xy * x * y
-    alpha = (opacities * torch.exp(power)).clamp(max=max_alpha)
-    alpha = torch.where(power + torch.log(opacities) >= LOG_LEAST, alpha, 0.0)
+def to_each_pixel(middles: Float[Tensor, "n 2"], tally: Float[Tensor, "n 2"], count: int) -> Float[Tensor, "c n 2"]:
+    """The same middles for so many pixels; the tally's gradient is the sum of each pixel's absolute one."""
+    return _ToEachPixel.apply(middles, tally, count)
+
+
+def blending_weights(alpha: Float[Tensor, "pixels n"]) -> tuple[Float[Tensor, "pixels n"], Float[Tensor, "pixels n"]]:
+    """What each weighs of all that are met near to far, and the transmittance behind it."""
     alpha = torch.where((1 - alpha).cumprod(1) >= STOP, alpha, 0.0)
     after = (1 - alpha).cumprod(1)
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
-    return torch.cat([(before * alpha) @ features, after[:, -1:]], dim=1)
+    return before * alpha, after
+
+
+def ellipse_alphas(
+    offsets: Float[Tensor, "pixels n 2"], shapes: Float[Tensor, "n 4"], max_alpha: float
+) -> Float[Tensor, "pixels n"]:
+    """Alphas so far from the middles of ellipses, given as conic and opacity."""
+    x, y = offsets.unbind(-1)
+    xx, xy, yy, opacities = shapes.unbind(1)
+    power = -0.5 * (xx * x * x + yy * y * y) - xy * x * y
+    alpha = (opacities * torch.exp(power)).clamp(max=max_alpha)
+    return torch.where(power + torch.log(opacities) >= LOG_LEAST, alpha, 0.0)
 
 
 def _reference(
@@ -58,18 +69,14 @@ def _reference(
     reach: Tensor, width: int, height: int, max_alpha: float,
 ) -> Tensor:  # fmt: skip
     """See `gaussian_blend`; tile by tile."""
-    columns, _ = tile_grid(width, height)
-    shown = torch.cat([features.new_zeros(height, width, features.shape[1]), features.new_ones(height, width, 1)], -1)
-    rows, places = (torch.arange(side, device=ellipses.device) for side in (height, width))
-    for tile in (offsets.diff() > 0).nonzero()[:, 0].tolist():
-        top, start = tile // columns * TILE, tile % columns * TILE
-        down, across = rows[top : top + TILE, None], places[None, start : start + TILE]
-        y, x = torch.broadcast_tensors(down + 0.5, across + 0.5)
-        centres = torch.stack([x, y], dim=-1).reshape(-1, 2).to(ellipses)
-        chosen = owners[offsets[tile] : offsets[tile + 1]].long()
-        sums = _tile_reference(centres, ellipses[chosen], features[chosen], tally[chosen], max_alpha)
-        shown = shown.index_put((down, across), sums.unflatten(0, x.shape))
-    return shown
+
+    def answer(centres: Tensor, chosen: Tensor) -> Tensor:
+        away = centres[:, None] - to_each_pixel(ellipses[chosen, :2], tally[chosen], len(centres))
+        weights, left = blending_weights(ellipse_alphas(away, ellipses[chosen, 2:], max_alpha))
+        return torch.cat([weights @ features[chosen], left[:, -1:]], dim=1)
+
+    blank = torch.cat([features.new_zeros(height, width, features.shape[1]), features.new_ones(height, width, 1)], -1)
+    return tile_by_tile(blank, owners, offsets, answer)
 
 
 def _backward_reference(

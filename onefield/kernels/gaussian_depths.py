@@ -15,24 +15,17 @@ from torch import Tensor
 
 from onefield.errors import UsageError
 from onefield.kernels.dispatch import Operation
-from onefield.kernels.gaussian_blending import LOG_LEAST, MAX_ALPHA, STOP
-from onefield.kernels.gaussian_tiles import TILE, Tiles, tile_grid
+from onefield.kernels.gaussian_blending import MAX_ALPHA, blending_weights, ellipse_alphas
+from onefield.kernels.gaussian_tiles import Tiles, tile_by_tile
 
 
-def _tile_reference(
-    centres: Tensor, ellipses: Tensor, depths: Tensor, shares: Tensor, max_alpha: float
-) -> Float[Tensor, "pixels shares"]:
-    """Depths at pixel centres of Gaussians that are given near to far."""
-    x, y = (centres[:, None] - ellipses[:, :2]).unbind(-1)
-    xx, xy, yy, opacities = ellipses[:, 2:].unbind(1)
-    power = -0.5 * (xx * x * x + yy * y * y) - xy * x * y
-    alpha = (opacities * torch.exp(power)).clamp(max=max_alpha)
-    alpha = torch.where(power + torch.log(opacities) >= LOG_LEAST, alpha, 0.0)
-    alpha = torch.where((1 - alpha).cumprod(1) >= STOP, alpha, 0.0)
-    left = (1 - alpha).cumprod(1)
-    reached = (left[:, :, None] <= 1 - shares) & (alpha[:, :, None] > 0)
-    first = reached.to(torch.uint8).argmax(1)
-    return torch.where(reached.any(1), depths[first], torch.inf)
+def reached_depths(
+    alpha: Float[Tensor, "pixels n"], depths: Float[Tensor, "pixels n"], shares: Float[Tensor, "q"]
+) -> Float[Tensor, "pixels q"]:
+    """Of those that are met near to far the first depth behind which so much opacity has accumulated."""
+    weights, left = blending_weights(alpha)
+    reached = (left[:, :, None] <= 1 - shares) & (weights[:, :, None] > 0)
+    return torch.where(reached.any(1), depths.gather(1, reached.to(torch.uint8).argmax(1)), torch.inf)
 
 
 def _reference(
@@ -40,18 +33,12 @@ def _reference(
     max_alpha: float,
 ) -> Tensor:  # fmt: skip
     """See `gaussian_depths`; tile by tile."""
-    columns, _ = tile_grid(width, height)
-    found = depths.new_full((height, width, len(shares)), torch.inf)
-    for tile in (offsets.diff() > 0).nonzero()[:, 0].tolist():
-        top, start = tile // columns * TILE, tile % columns * TILE
-        lines = torch.arange(top, min(top + TILE, height), device=depths.device)
-        places = torch.arange(start, min(start + TILE, width), device=depths.device)
-        y, x = torch.meshgrid(lines + 0.5, places + 0.5, indexing="ij")
-        chosen = owners[offsets[tile] : offsets[tile + 1]].long()
-        centres = torch.stack([x, y], dim=-1).reshape(-1, 2).to(ellipses)
-        depth = _tile_reference(centres, ellipses[chosen], depths[chosen], shares, max_alpha)
-        found[top : top + len(lines), start : start + len(places)] = depth.reshape(*x.shape, len(shares))
-    return found
+
+    def answer(centres: Tensor, chosen: Tensor) -> Tensor:
+        alpha = ellipse_alphas(centres[:, None] - ellipses[chosen, :2], ellipses[chosen, 2:], max_alpha)
+        return reached_depths(alpha, depths[chosen].expand_as(alpha), shares)
+
+    return tile_by_tile(depths.new_full((height, width, len(shares)), torch.inf), owners, offsets, answer)
 
 
 depths_operation = Operation(
@@ -67,6 +54,17 @@ depths_operation = Operation(
     cpu="onefield.kernels.cpu.gaussian_depths:depths_of_shares",
     cuda="onefield.kernels.cuda.gaussian_depths:depths_of_shares",
 )
+
+
+def checked_shares(shares: Sequence[float], like: Tensor) -> Float[Tensor, "q"]:
+    """Shares of opacity as numbers of a kernel.
+
+    Raises:
+        UsageError: a share outside (0, 1).
+    """
+    if not all(0 < share < 1 for share in shares):
+        raise UsageError(f"Depths are asked for shares of opacity between 0 and 1, got {list(shares)}.")
+    return like.new_tensor(list(shares))
 
 
 @torch.no_grad()
@@ -94,8 +92,6 @@ def gaussian_depths(
     Raises:
         UsageError: a share outside (0, 1).
     """
-    if not all(0 < share < 1 for share in shares):
-        raise UsageError(f"Depths are asked for shares of opacity between 0 and 1, got {list(shares)}.")
+    wanted = checked_shares(shares, depths)
     ellipses = torch.cat([pixels, conics, opacities[:, None]], dim=1)
-    wanted = depths.new_tensor(list(shares))
     return depths_operation(ellipses, depths, tiles.owners, tiles.offsets, wanted, width, height, max_alpha)

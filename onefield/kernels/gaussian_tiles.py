@@ -9,6 +9,7 @@ nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,32 @@ class Tiles(NamedTuple):
 def tile_grid(width: int, height: int) -> tuple[int, int]:
     """Tiles across and down."""
     return -(-width // TILE), -(-height // TILE)
+
+
+def tile_by_tile(
+    blank: Float[Tensor, "H W c"],
+    owners: Int[Tensor, "N"],
+    offsets: Int[Tensor, "T+1"],
+    answer: Callable[[Float[Tensor, "pixels 2"], Int[Tensor, "n"]], Float[Tensor, "pixels c"]],
+) -> Float[Tensor, "H W c"]:
+    """A picture in plain PyTorch, differentiable: what ``answer`` says in tiles that anything reaches into.
+
+    Args:
+        blank: what all others show.
+        owners, offsets: of `Tiles`.
+        answer: told the centres of a tile's pixels, and who reaches into it, near to far.
+    """
+    height, width, _ = blank.shape
+    columns, _ = tile_grid(width, height)
+    rows, places = (torch.arange(side, device=blank.device) for side in (height, width))
+    for tile in (offsets.diff() > 0).nonzero()[:, 0].tolist():
+        top, start = tile // columns * TILE, tile % columns * TILE
+        down, across = rows[top : top + TILE, None], places[None, start : start + TILE]
+        y, x = torch.broadcast_tensors(down + 0.5, across + 0.5)
+        centres = torch.stack([x, y], dim=-1).reshape(-1, 2).to(blank)
+        sums = answer(centres, owners[offsets[tile] : offsets[tile + 1]].long())
+        blank = blank.index_put((down, across), sums.unflatten(0, x.shape))
+    return blank
 
 
 def _reference(

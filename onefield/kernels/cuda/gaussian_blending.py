@@ -120,7 +120,8 @@ def _backward_kernel(  # noqa: PLR0913 - a launch passes plain numbers
 
 
 @triton.jit
-def _gather_kernel(shares, starts, sums, numbers: tl.constexpr, padded: tl.constexpr):
+def gather_kernel(shares, starts, sums, numbers: tl.constexpr, padded: tl.constexpr):
+    """Sums the slots of each Gaussian."""
     i = tl.program_id(0)
     column = tl.arange(0, padded)
     total = tl.zeros([padded], tl.float32)
@@ -129,7 +130,8 @@ def _gather_kernel(shares, starts, sums, numbers: tl.constexpr, padded: tl.const
     tl.store(sums + i * numbers + column, total, mask=column < numbers)
 
 
-def _plain(*tensors: Tensor) -> tuple[Tensor, ...]:
+def plain(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """As kernels are given them: the numbers alone, in one piece."""
     return tuple(tensor.detach().contiguous() for tensor in tensors)
 
 
@@ -151,7 +153,7 @@ def blend(
     shown = features.new_empty(height, width, channels + 1)
     with on_device(features.device):
         _blend_kernel[(across * down,)](
-            *_plain(ellipses, features, owners, offsets), shown, width, height, across, max_alpha, channels,
+            *plain(ellipses, features, owners, offsets), shown, width, height, across, max_alpha, channels,
             triton.next_power_of_2(channels),
         )  # fmt: skip
     return shown
@@ -177,11 +179,11 @@ def blend_backward(
     shares, sums = features.new_zeros(len(owners), numbers), features.new_zeros(len(ellipses), numbers)
     with on_device(features.device):
         _backward_kernel[(across * down,)](
-            *_plain(for_shown, shown, ellipses, features, owners, slots, offsets), shares, width, height, across,
+            *plain(for_shown, shown, ellipses, features, owners, slots, offsets), shares, width, height, across,
             max_alpha, channels, triton.next_power_of_2(channels), _MOMENTS,
         )  # fmt: skip
         if len(ellipses):
-            _gather_kernel[(len(ellipses),)](
+            gather_kernel[(len(ellipses),)](
                 shares, starts.contiguous(), sums, numbers, triton.next_power_of_2(numbers)
             )  # fmt: skip
     h, hx, hy, hxx, hxy, hyy = sums[:, :6].unbind(1)
