@@ -115,10 +115,39 @@ print("agreed")
 """
 
 
+SURFELS = """
+import torch
+from onefield.kernels import surfel_blending as contract, surfel_depths
+from onefield.kernels.cuda import surfel_blending as twin, surfel_depths as depths_twin
+from tests.kernels.surfel_pictures import NEAR, inputs, surfels
+
+torch.manual_seed(0)
+width, height = 20, 37
+for channels in (3, 5):
+    given, rest = inputs(surfels(60, width, height), width, height)
+    tiles = (*rest["tiles"][:4], rest["spans"])
+    features = torch.rand(60, channels)
+    rows = contract.surfel_rows(*(given[name] for name in ("pixels", "slopes", "depths", "opacities")))
+    view = (width, height, NEAR, 0.99)
+    shown = twin.blend(rows, features, torch.zeros(60, 2), *tiles, *view)
+    slopes = torch.randn(height, width, channels + 3)
+    pairs = [(shown, contract._reference(rows, features, torch.zeros(60, 2), *tiles, *view))]
+    cotangents = (slopes, shown, rows, features, *tiles, NEAR, 0.99)
+    pairs += zip(twin.blend_backward(*cotangents), contract._backward_reference(*cotangents))
+    for found, truth in pairs:
+        torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-5 * max(1.0, truth.abs().max().item()))
+query = (rows, tiles[0], tiles[2], torch.tensor([0.3, 0.5, 0.9]), *view)
+found, truth = depths_twin.depths_of_shares(*query), surfel_depths._reference(*query)
+assert torch.isfinite(truth).any() and torch.isinf(truth).any()
+assert (~torch.isclose(found, truth)).float().mean() < 1e-3
+print("agreed")
+"""
+
+
 @pytest.mark.parametrize(
     "script",
-    [MIXTURE, COLORS, FOOTPRINTS, BLENDING, DEPTHS],
-    ids=["mixture", "colors", "footprints", "blending", "depths"],
+    [MIXTURE, COLORS, FOOTPRINTS, BLENDING, DEPTHS, SURFELS],
+    ids=["mixture", "colors", "footprints", "blending", "depths", "surfels"],
 )
 def test_launches_agree_with_the_reference(script):
     environment = os.environ | {"TRITON_INTERPRET": "1"}
