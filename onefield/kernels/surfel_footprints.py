@@ -17,8 +17,8 @@ from torch import Tensor
 from onefield.kernels.gaussian_tiles import LEAST_ALPHA, Tiles, gaussian_tiles
 from onefield.kernels.surfel_blending import LOW_PASS
 
-# Standard deviations above e^20 world units count as infinite: no scene is as large, and their squares overflow.
-_MOST_LOG_SCALE = 20.0
+# Standard deviations above e^10 world units count as infinite: no scene is as large, and their squares may overflow.
+_MOST_LOG_SCALE = 10.0
 # Where a surfel covers less than this, pixels squared, of a picture, it is a point or seen edge-on: the inverse has no
 # digits left, and only the disc is drawn, which has the size of a pixel.
 _LEAST_AREA = 1e-8

@@ -79,23 +79,29 @@ def _lines(surfel, top):
     return int(low) * TILE, int(max(high, low)) * TILE
 
 
+@njit(inline="always")
+def _meet(right, down, ux, uy, vx, vy, qx, qy, depth, near):
+    """u, v, 1 / q (0 where the disc on the picture counts), squared deviations and depth of one pixel's ray."""
+    q = ONE + qx * right + qy * down
+    inverse = ONE / q
+    u = (ux * right + uy * down) * inverse
+    v = (vx * right + vy * down) * inverse
+    on_plane = u * u + v * v
+    on_picture = (right * right + down * down) * _INVERSE_LOW_PASS
+    # not where any of them is infinite or no number: such comparisons are false
+    sharp = (q > ZERO) & (depth * inverse > near) & (on_plane < on_picture)
+    squared = on_plane if sharp else on_picture
+    met = depth * inverse if sharp else depth
+    return (u if sharp else ZERO), (v if sharp else ZERO), (inverse if sharp else ZERO), squared, met
+
+
 @njit(fastmath=FAST, error_model="numpy")
 def _weigh(work, count, x, y, ux, uy, vx, vy, qx, qy, depth, bright, red, green, blue, near, max_alpha):  # noqa: PLR0913
     """Adds one surfel's colour and depth; what passes behind it becomes negative where a pixel has ended."""
     for k in range(count):
         right = work[k + COLUMNS] - x
         down = work[k + LINES] - y
-        q = ONE + qx * right + qy * down
-        inverse = ONE / q
-        u = (ux * right + uy * down) * inverse
-        v = (vx * right + vy * down) * inverse
-        squared = u * u + v * v
-        on_picture = (right * right + down * down) * _INVERSE_LOW_PASS
-        z = depth * inverse
-        # not where any of them is infinite or no number: such comparisons are false
-        sharp = (q > ZERO) & (z > near) & (squared < on_picture)
-        squared = squared if sharp else on_picture
-        z = z if sharp else depth
+        _, _, _, squared, z = _meet(right, down, ux, uy, vx, vy, qx, qy, depth, near)
         exponent = bright + _FALL * squared
         alpha = min(exp2(max(exponent, LOWEST)), max_alpha)
         alpha = alpha if exponent >= LEAST_LOG2 else ZERO
@@ -164,16 +170,7 @@ def _slopes(  # noqa: PLR0913 - compiled
     for k in range(count):
         right = work[k + COLUMNS] - x
         down = work[k + LINES] - y
-        q = ONE + qx * right + qy * down
-        inverse = ONE / q
-        u = (ux * right + uy * down) * inverse
-        v = (vx * right + vy * down) * inverse
-        squared = u * u + v * v
-        on_picture = (right * right + down * down) * _INVERSE_LOW_PASS
-        z = depth * inverse
-        sharp = (q > ZERO) & (z > near) & (squared < on_picture)
-        squared = squared if sharp else on_picture
-        z = z if sharp else depth
+        u, v, inverse, squared, z = _meet(right, down, ux, uy, vx, vy, qx, qy, depth, near)
         exponent = bright + _FALL * squared
         full = exp2(max(exponent, LOWEST))
         alpha = min(full, max_alpha)
@@ -197,11 +194,10 @@ def _slopes(  # noqa: PLR0913 - compiled
         pull = pull if (weight > ZERO) & (full <= max_alpha) else ZERO
         deeper = weight * (gz + gzz + gzz)
         # of u, v and q over q; on the picture nothing depends on them
-        over = inverse if sharp else ZERO
-        for_u = -pull * (u if sharp else ZERO) * over
-        for_v = -pull * (v if sharp else ZERO) * over
-        for_q = (pull * squared - deeper * z) * over
-        flat = ZERO if sharp else -pull * _INVERSE_LOW_PASS
+        for_u = -pull * u * inverse
+        for_v = -pull * v * inverse
+        for_q = (pull * squared - deeper * z) * inverse
+        flat = ZERO if inverse > ZERO else -pull * _INVERSE_LOW_PASS
         across = flat * right + ux * for_u + vx * for_v + qx * for_q
         along = flat * down + uy * for_u + vy * for_v + qy * for_q
         s0 += pull
@@ -213,27 +209,15 @@ def _slopes(  # noqa: PLR0913 - compiled
         s6 += for_q * down
         s7 -= across
         s8 -= along
-        s9 += deeper * (inverse if sharp else ONE)
+        s9 += deeper * (inverse if inverse > ZERO else ONE)
         t0 += abs(across)
         t1 += abs(along)
         c0 += weight * g0
         c1 += weight * g1
         c2 += weight * g2
-    sums[0] = s0
-    sums[1] = s1
-    sums[2] = s2
-    sums[3] = s3
-    sums[4] = s4
-    sums[5] = s5
-    sums[6] = s6
-    sums[7] = s7
-    sums[8] = s8
-    sums[9] = s9
-    sums[10] = t0
-    sums[11] = t1
-    sums[_SUMS] = c0
-    sums[_SUMS + 1] = c1
-    sums[_SUMS + 2] = c2
+    found = (s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, t0, t1, c0, c1, c2)
+    for k in range(_SUMS + _COLORS):
+        sums[k] = found[k]
 
 
 @njit
