@@ -163,12 +163,15 @@ class Splats:
         tally: whose ``grad`` then is the sum of each pixel's absolute gradient of ``pixels``, where it was asked for.
         reach: half width and half height on the picture in pixels, 0 for those that were not seen.
         size: height and width of the picture.
+        normals: sums of the Gaussians' normals, turned to the camera, by their weights at each pixel; None unless asked
+            for.
     """
 
     pixels: Float[Tensor, "P 2"]
     tally: Float[Tensor, "P 2"]
     reach: Float[Tensor, "P 2"]
     size: tuple[int, int]
+    normals: Float[Tensor, "R 3"] | None = None
 
 
 @dataclass(frozen=True)

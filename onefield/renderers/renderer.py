@@ -22,11 +22,13 @@ class Renderer(nn.Module, ABC):
         background: what lies behind.
         takes_pictures: it draws all pixels of a view at once and must be given a `onefield.cameras.Picture` as rays.
         gives_quantiles: its `render_image` takes ``quantiles`` and says how deep the light reaches.
+        only_surfaces: what it draws has no inside, so that depth alone says where surfaces are.
     """
 
     background: Background
     takes_pictures: bool = False
     gives_quantiles: bool = False
+    only_surfaces: bool = False
 
     @abstractmethod
     def check(self, field: Field) -> None:

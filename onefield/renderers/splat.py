@@ -1,42 +1,31 @@
-"""Splatting: Gaussians projected onto a picture and blended near to far.
-
-Source: Kerbl et al., "3D Gaussian splatting for real-time radiance field rendering" (2023); the anti-aliased mode after
-Yu et al., "Mip-Splatting" (2024), with the low-pass term of the original.
-"""
+"""Splatting: Gaussians on a picture, as ellipsoids or as surfels, blended near to far."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from onefield.cameras import Cameras, Picture
-from onefield.errors import UsageError
+from onefield.errors import UsageError, nearest_name
 from onefield.fields.field import Field
 from onefield.fields.gaussians import HasGaussians
 from onefield.fields.lobes import without_lobes
-from onefield.kernels.gaussian_blending import gaussian_blend
-from onefield.kernels.gaussian_depths import gaussian_depths
-from onefield.kernels.gaussian_footprints import gaussian_footprints, rotations
-from onefield.kernels.gaussian_tiles import Tiles, gaussian_tiles, square_tiles
 from onefield.kernels.harmonic_colors import harmonic_colors
 from onefield.renderers.background import Background, Black
+from onefield.renderers.ellipsoids import Ellipsoids, project_ellipsoids, shortest_axes
 from onefield.renderers.renderer import Renderer
 from onefield.renderers.schools import ONEFIELD, School
+from onefield.renderers.surfels import Surfels, project_surfels, surfel_normals
 from onefield.types import Gaussians, Rays, RenderedImage, Rendering, Splats
 
-
-class _Footprints(NamedTuple):
-    """Gaussians on a picture."""
-
-    pixels: Float[Tensor, "P 2"]
-    conics: Float[Tensor, "P 3"]
-    opacities: Float[Tensor, "P"]
-    depth: Float[Tensor, "P"]
-    tiles: Tiles
+# How each primitive comes onto a picture, and what its normals are.
+_DRAWN = {"ellipsoids": (project_ellipsoids, shortest_axes), "surfels": (project_surfels, surfel_normals)}
+PRIMITIVES = tuple(_DRAWN)
+"""What a Gaussian can be drawn as: all of it, or a disc across its third axis."""
 
 
 @final
@@ -50,22 +39,34 @@ class SplatRenderer(Renderer):
         self,
         background: Background | None = None,
         *,
+        primitive: str = "ellipsoids",
         school: School = ONEFIELD,
         depths: bool = True,
+        normals: bool = False,
         tallied: bool = False,
     ) -> None:
         """Makes a renderer.
 
         Args:
             background: what lies behind; None is black.
-            school: whose cuts and filters.
+            primitive: what Gaussians are drawn as, one of `PRIMITIVES`.
+            school: whose cuts and filters; surfels have its limits of depth and opacity alone.
             depths: whether `render` fills in depth and distortion; a picture without is a fifth faster.
+            normals: whether `render` fills in normals even where it isn't asked to, for losses on them.
             tallied: collect absolute gradients of the middles for densification.
+
+        Raises:
+            UsageError: there is no such primitive.
         """
         super().__init__()
+        if primitive not in PRIMITIVES:
+            raise UsageError(f"Gaussians are no '{primitive}': {nearest_name(primitive, PRIMITIVES)}.")
         self.background = Black() if background is None else background
+        self.primitive = primitive
+        self.only_surfaces = primitive == "surfels"
         self.school = school
         self.depths = depths
+        self.normals = normals
         self.tallied = tallied
 
     def check(self, field: Field) -> None:
@@ -95,7 +96,7 @@ class SplatRenderer(Renderer):
             rays: must be a `Picture`.
             generator: of the background's randomness in training.
             background: colours behind the pixels; None asks the renderer's own background.
-            normals: fill `Rendering.normal` with the mean of the Gaussians' shortest axes.
+            normals: fill `Rendering.normal` with the mean of the Gaussians' normals: of ellipsoids the shortest axis.
 
         Raises:
             UsageError: the field is no set of Gaussians, or the rays are no picture.
@@ -104,7 +105,7 @@ class SplatRenderer(Renderer):
         if not isinstance(rays, Picture):
             raise UsageError("Splatting draws whole pictures; give it the rays of Cameras.image_rays, not single ones.")
         behind = self.background(rays, generator) if background is None else background
-        return self._draw(without_lobes(field.gaussians()), rays, behind, self.depths, normals)
+        return self._draw(without_lobes(field.gaussians()), rays, behind, self.depths, normals or self.normals)
 
     @torch.no_grad()
     def render_image(
@@ -143,66 +144,39 @@ class SplatRenderer(Renderer):
             quantiles=self._quantiles(field.gaussians(), picture, quantiles) if quantiles else None,
         )
 
-    def _project(self, gaussians: Gaussians, picture: Picture) -> _Footprints:
-        (height, width), school = picture.shape, self.school
-        pixels, depth, jacobians = picture.camera.linearised(gaussians.means, around_axis=school.around_axis)
-        if pixels.requires_grad:
-            pixels.retain_grad()
-        conics, compensation, variances = gaussian_footprints(
-            jacobians, gaussians.log_scales, gaussians.quaternions, school.low_pass, school.least_compensation
-        )
-        opacities = torch.sigmoid(gaussians.opacities)
-        if school.antialiased:
-            opacities = opacities * compensation
-        with torch.no_grad():
-            shown_depth = torch.where(depth > school.near, depth, 0.0)
-        if school.deviations is None:
-            tiles = gaussian_tiles(pixels, conics, variances, opacities, shown_depth, width, height)
-        else:
-            tiles = square_tiles(pixels, conics, variances, shown_depth, width, height, school.deviations)
-        return _Footprints(pixels, conics, opacities, depth, tiles)
+    def _project(self, gaussians: Gaussians, picture: Picture) -> Ellipsoids | Surfels:
+        return _DRAWN[self.primitive][0](gaussians, picture, self.school)
 
     def _quantiles(self, gaussians: Gaussians, picture: Picture, shares: Sequence[float]) -> Float[Tensor, "H W Q"]:
-        pixels, conics, opacities, depth, tiles = self._project(gaussians, picture)
-        height, width = picture.shape
-        found = gaussian_depths(
-            pixels, conics, opacities, depth, tiles, width, height, shares, max_alpha=self.school.max_alpha
-        )
-        return found / _slant(picture).reshape(height, width, 1)
+        found = self._project(gaussians, picture).depths(shares)
+        return found / _slant(picture).reshape(*picture.shape, 1)
 
     def _draw(
         self, gaussians: Gaussians, picture: Picture, behind: Float[Tensor, "R 3"], depths: bool, normals: bool
     ) -> Rendering:
-        camera, (height, width) = picture.camera, picture.shape
-        pixels, conics, opacities, depth, tiles = self._project(gaussians, picture)
-        outward = gaussians.means - camera.positions[0].to(gaussians.means)
+        drawn = self._project(gaussians, picture)
+        outward = gaussians.means - picture.camera.positions[0].to(gaussians.means)
         features = [harmonic_colors(outward, gaussians.harmonics)]
-        if depths:
-            features += [depth[:, None], depth[:, None].square()]
         if normals:
-            features.append(facing_axes(gaussians, outward))
-        tally = torch.zeros_like(pixels, requires_grad=self.tallied and torch.is_grad_enabled())
-        shown, left = gaussian_blend(
-            pixels, conics, opacities, torch.cat(features, dim=1), tiles, width, height,
-            max_alpha=self.school.max_alpha, tally=tally,
-        )  # fmt: skip
+            features.append(facing(_DRAWN[self.primitive][1](gaussians), outward))
+        tally = torch.zeros_like(drawn.pixels, requires_grad=self.tallied and torch.is_grad_enabled())
+        shown, left = drawn.blend(torch.cat(features, dim=1), tally, depths)
         shown, left = shown.reshape(-1, shown.shape[-1]), left.reshape(-1)
         opacity = 1 - left
-        distance, distortion = _depths(picture, shown[:, 3:5], opacity) if depths else (None, None)
+        distance, distortion = _depths(picture, shown[:, -2:], opacity) if depths else (None, None)
+        turned = shown[:, 3:6] if normals else None
         return Rendering(
             color=shown[:, :3] + left[:, None] * behind,
             depth=distance,
             opacity=opacity,
-            normal=torch.nn.functional.normalize(shown[:, -3:], dim=-1) if normals else None,
+            normal=torch.nn.functional.normalize(turned, dim=-1) if normals else None,
             distortion=distortion,
-            splats=Splats(pixels, tally, tiles.reach, (height, width)),
+            splats=Splats(drawn.pixels, tally, drawn.tiles.reach, picture.shape, turned),
         )
 
 
-def facing_axes(gaussians: Gaussians, outward: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
-    """The shortest axis of each Gaussian, turned against ``outward``, the direction from the camera."""
-    shortest = gaussians.log_scales.argmin(dim=1)
-    axes = rotations(gaussians.quaternions).gather(2, shortest[:, None, None].expand(-1, 3, 1))[..., 0]
+def facing(axes: Float[Tensor, "P 3"], outward: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
+    """Axes turned against ``outward``, the direction from the camera."""
     return torch.where((axes * outward).sum(-1, keepdim=True) > 0, -axes, axes)
 
 
