@@ -135,8 +135,11 @@ class GaussianSet:
             ),
         )
 
-    def started(self, scene: Scene) -> GaussianField:
+    def started(self, scene: Scene, flat: bool = False) -> GaussianField:
         """The set that training starts from: given points, the scene's own, or random ones in what its cameras see.
+
+        Args:
+            flat: discs, turned at random, for a renderer that draws surfels.
 
         Raises:
             DataError: the file of points can't be read, or holds fewer than two.
@@ -153,6 +156,8 @@ class GaussianSet:
         with torch.no_grad():
             field.log_scales += math.log(self.first_scale)
             field.opacities.fill_(math.log(self.first_opacity / (1 - self.first_opacity)))
+        if flat:
+            field.flatten()
         return field
 
     def rates(self, scene: Scene) -> dict[str, GroupRate]:

@@ -40,6 +40,9 @@ DISTANCE_SHARE = 0.1
 # Proposals learn from nothing else, and nothing else learns from it (mip-NeRF 360, eq. 13).
 INTERLEVEL_WEIGHT = 1.0
 BY_RAYS = Volume()
+# Losses on the depth that splats themselves show, and those that need whole pictures at all.
+SHAPE_TERMS = ("depth_distortion", "normal_consistency")
+PICTURE_TERMS = ("dssim", *SHAPE_TERMS)
 # Enough points for a quantile.
 FEWEST_POINTS = 100
 
@@ -147,7 +150,7 @@ class MethodConfig:
             gaussians = self.field if isinstance(self.field, GaussianSet) else None
             built = self.field.build(scene.bounded, scene.extent_scale)
             if gaussians is not None and starting:
-                built = gaussians.started(scene)
+                built = gaussians.started(scene, flat=self._draws_surfels)
             sampler = self.sampler.build(outlook(scene))
             background = self._background(scene)
             appearance = build_appearance(self.appearance, len(scene), scene.train_indices, scene.alpha)
@@ -169,11 +172,16 @@ class MethodConfig:
             rates={} if gaussians is None else gaussians.rates(scene),
         )
 
+    @property
+    def _draws_surfels(self) -> bool:
+        return isinstance(self.renderer, Splat) and self.renderer.primitive == "surfels"
+
     def _renderer(self, sampler: Sampler, background: Background, weights: dict[str, float], scene: Scene) -> Renderer:
-        if weights.get("dssim") and not isinstance(self.renderer, Splat):
+        of_pictures = [name for name in PICTURE_TERMS if weights.get(name)]
+        if of_pictures and not isinstance(self.renderer, Splat):
             raise UsageError(
-                f"losses.dssim is {weights['dssim']:g}, but volume rendering learns from single rays; leave it "
-                "out, or splat (renderer.kind=splat)."
+                f"losses.{of_pictures[0]} is {weights[of_pictures[0]]:g}, but volumes learn from single rays; leave "
+                "it out, or splat (renderer.kind=splat)."
             )
         if isinstance(self.renderer, Volume):
             return VolumeRenderer(sampler, background, prefilter=self.prefilter)
@@ -187,8 +195,10 @@ class MethodConfig:
             )
         return SplatRenderer(
             background,
+            primitive=self.renderer.primitive,
             school=self.renderer.rules(outlook(scene).near, scene.transform.scale),
-            depths=any(weights.get(name) for name in DEPTH_TERMS),
+            depths=any(weights.get(name) for name in (*DEPTH_TERMS, *SHAPE_TERMS)),
+            normals=bool(weights.get("normal_consistency")),
             tallied=isinstance(self.field, GaussianSet) and self.field.densification == "absolute",
         )
 

@@ -11,12 +11,14 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
 from onefield.fields.field import Field
 from onefield.losses.depth import depth_term
+from onefield.losses.depth_distortion import depth_distortion_term
 from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
 from onefield.losses.gaussians import opacity_mean_term, scale_mean_term
 from onefield.losses.interlevel import interlevel_term
 from onefield.losses.line_of_sight import line_of_sight_term
 from onefield.losses.near_space import near_space_term
+from onefield.losses.normal_consistency import normal_consistency_term
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
 from onefield.losses.similarity import dissimilarity_term
@@ -30,6 +32,8 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "charbonnier": lambda weight: photometric_term("charbonnier", weight),
     "dssim": dissimilarity_term,
     "distortion": distortion_term,
+    "depth_distortion": depth_distortion_term,
+    "normal_consistency": normal_consistency_term,
     "interlevel": interlevel_term,
     "opacity_entropy": opacity_entropy_term,
     "mask": mask_term,

@@ -9,6 +9,7 @@ from onefield.errors import UsageError, nearest_name
 from onefield.kernels.gaussian_ray_casting import STOP
 from onefield.renderers.gaussian_rays import STEP
 from onefield.renderers.schools import ONEFIELD, SCHOOLS, School
+from onefield.renderers.splat import PRIMITIVES
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Splat:
     """Gaussians projected onto whole pictures; takes sets of Gaussians, and the sampler has no part in it.
 
     Attributes:
+        primitive: ``ellipsoids`` or ``surfels`` (2D Gaussian splatting), of which only ``max_alpha`` can be set.
         school: whose cuts and filters: ``onefield``, ``inria``, ``gsplat``, ``gsplat-1.5.3`` or ``mip-splatting``.
         antialiased: make footprints as much fainter as the low-pass term makes them larger (Mip-Splatting); None leaves
             it to the school, as it does below.
@@ -31,6 +33,7 @@ class Splat:
     """
 
     kind: ClassVar[str] = "splat"
+    primitive: str = "ellipsoids"
     school: str = "onefield"
     antialiased: bool | None = None
     low_pass: float | None = None
@@ -39,6 +42,15 @@ class Splat:
     def __post_init__(self) -> None:
         if self.school not in SCHOOLS:
             raise UsageError(f"Unknown renderer.school '{self.school}': {nearest_name(self.school, tuple(SCHOOLS))}.")
+        if self.primitive not in PRIMITIVES:
+            nearest = nearest_name(self.primitive, PRIMITIVES)
+            raise UsageError(f"Unknown renderer.primitive '{self.primitive}': {nearest}.")
+        unchanged = Splat.school, Splat.antialiased, Splat.low_pass
+        if self.primitive == "surfels" and (self.school, self.antialiased, self.low_pass) != unchanged:
+            raise UsageError(
+                "renderer.school, renderer.antialiased and renderer.low_pass say how ellipsoids become footprints; "
+                "leave them out for surfels, which rays meet as they are."
+            )
 
     def rules(self, near: float, scale: float) -> School:
         """The school's numbers, with those that are set here.

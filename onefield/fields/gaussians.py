@@ -30,6 +30,8 @@ FIRST_OPACITY = 0.1
 NEIGHBOURS = 3
 # Points at one place have no distance to their neighbours: they start this size, as a share of the domain's diagonal.
 _LEAST_SCALE = 1e-6
+# Third standard deviation of a disc, as a share of the domain's diagonal: less than any picture shows.
+_THICKNESS = 1e-4
 _GREY = 0.5
 
 
@@ -145,6 +147,12 @@ class GaussianField(Field):
         One degree more than there are of harmonics puts lobes in use.
         """
         self.bands.fill_(max(int(self.bands), min(degree + 1, self._all_bands)))
+
+    @torch.no_grad()
+    def flatten(self, generator: torch.Generator | None = None) -> None:
+        """Makes a thin disc of each, its third axis turned anywhere at random: what surfels start as."""
+        self.log_scales[:, 2] = math.log(_THICKNESS * self.domain.diagonal)
+        self.quaternions.copy_(torch.randn(self.quaternions.shape, generator=generator))
 
     def put(self, name: str, values: Tensor) -> nn.Parameter:
         """Replaces a parameter by another of any number of Gaussians; all must be given the same number in turn."""

@@ -24,6 +24,7 @@ class Evidence:
         sample, points: where the field was asked itself.
         target_opacity: true opacity of each ray in [0, 1], where the data has alpha or masks.
         target_depth: true distance along each ray in world units, NaN where unknown.
+        progress: share of the run that is done, for what begins late.
     """
 
     prediction: Float[Tensor, "*b c"]
@@ -35,6 +36,7 @@ class Evidence:
     points: Tensor | None = None
     target_opacity: Float[Tensor, "R"] | None = None
     target_depth: Float[Tensor, "R"] | None = None
+    progress: float = 1.0
 
 
 @dataclass(frozen=True)

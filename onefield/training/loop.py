@@ -231,6 +231,7 @@ def take_step(state: TrainingState) -> StepResult:
         rays=rays,
         target_opacity=colors[:, 3] if colors.shape[1] == 4 else None,
         target_depth=batch.distances,
+        progress=state.progress,
     )
     terms = {term.name: term.weight * term.evaluate(evidence) for term in method.objective}
     loss = torch.stack(list(terms.values())).sum()

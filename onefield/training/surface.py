@@ -92,6 +92,8 @@ def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue
         return Choice(asked, "as asked")
     if isovalue is not None:
         return Choice("marching-cubes", "an isovalue was given")
+    if method.renderer.only_surfaces:
+        return Choice("tsdf", "surfels have no inside, so that only their depth says where a surface is")
     solid = next((quantity for quantity in ("distance", "occupancy") if quantity in method.field.provides), None)
     if solid is not None:
         return Choice("marching-cubes", f"the field has {solid}, which says where its surface is")

@@ -43,6 +43,7 @@ def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool)
 
 
 PRESET_OF_TERM = {"eikonal": "sdf", "variation": "dense", "interlevel": "nerf", "dssim": "splat"}
+PRESET_OF_TERM |= {"depth_distortion": "surfels", "normal_consistency": "surfels"}
 # these need what the demo scene lacks, and are tested with it elsewhere
 NEED_MAPS = {"depth", "line_of_sight", "carve"}
 

@@ -8,6 +8,7 @@ from onefield.configs.presets.ngp import NGP
 from onefield.configs.presets.raygauss import RAYGAUSS
 from onefield.configs.presets.sdf import SDF
 from onefield.configs.presets.splat import SPLAT
+from onefield.configs.presets.surfels import SURFELS
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 
@@ -15,7 +16,7 @@ AUTO = "auto"
 """The preset that suits a scene."""
 
 PRESETS: dict[str, MethodConfig] = {
-    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT, RAYGAUSS)
+    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT, SURFELS, RAYGAUSS)
 }
 
 
