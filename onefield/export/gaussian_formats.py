@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -36,6 +37,8 @@ _HEADER_BYTES = 2**14
 # What a GLB says first: magic, version, its length, that of its document; documents longer than this describe meshes.
 _GLB_HEAD = struct.Struct("<4sIII")
 _DOCUMENT_BYTES = 2**24
+# Of an opacity that float32 can just tell from 0 and from 1.
+_LOGIT = 16.0
 # what parsing a broken file ends in
 _UNSOUND = (
     ValueError,
@@ -99,7 +102,10 @@ def read_gaussians(path: str | os.PathLike[str]) -> Gaussians:
         raise DataError(f"{path} is no sound {path.suffix[1:]} file of Gaussians ({error}); write it again.") from error
     if len(gaussians) == 0:
         raise DataError(f"{path} holds no Gaussians; write it again from a set that has some.")
-    return checked(gaussians, str(path))
+    # other programs write an opacity of 0 or 1 as an infinite logit
+    logits = gaussians.opacities
+    finite = torch.where(logits.isinf(), logits.clamp(-_LOGIT, _LOGIT), logits)
+    return checked(replace(gaussians, opacities=finite), str(path))
 
 
 def holds_gaussians(path: Path) -> bool:

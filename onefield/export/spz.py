@@ -1,13 +1,15 @@
-"""Gaussians as SPZ: about a tenth of a PLY's size, with harmonics. Writes version 3; reads versions 2 and 3.
+"""Gaussians as SPZ: about a tenth of a PLY's size, with harmonics. Writes version 3; reads versions 2 to 4.
 
 A gzip stream of a header of 16 bytes, then all positions (24-bit fixed point), opacities, colours, log-scales,
-rotations and harmonics. Axes inside are right, up, back; those of a PLY, and here, are right, down, forward. Version 4,
-which is compressed by Zstandard, is not read.
+rotations and harmonics. Axes inside are right, up, back; those of a PLY, and here, are right, down, forward. Version 4
+has a plain header of 32 bytes, records of extensions, a table of lengths, and the same arrays as Zstandard streams (the
+extra ``spz``); whatever reads it reads version 3, too, so that is what is written.
 """
 
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import struct
 import zlib
 from pathlib import Path
@@ -18,12 +20,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from onefield.errors import DataError
+from onefield.errors import DataError, ResourceError
+from onefield.kernels.harmonic_colors import MOST_DEGREE
 from onefield.types import Gaussians
 
 _MAGIC = 0x5053474E
 _HEADER = struct.Struct("<IIIBBBB")
-_FRACTION_BITS = 12
+# Version 4: streams and the place of the table of their lengths (packed, plain) follow, then zeros.
+_PLAIN_HEADER = struct.Struct("<IIIBBBBI12x")
+_LENGTHS = struct.Struct("<QQ")
+_HAS_EXTENSIONS = 2
+# Records of extensions: type, length, content. One of Adobe's names other axes, of which 4 are the usual ones.
+_RECORD = struct.Struct("<II")
+_AXES_RECORD, _UNSPECIFIED_AXES, _USUAL_AXES = 0xADBE0003, 0, 4
+# Real sets pack to a third or so; nothing that packs this well is one.
+_MOST_RATIO = 1024
+_POSITION_BITS, _FRACTION_BITS = 24, 12
 _COLOR_SCALE = 0.15
 # Steps that harmonics are rounded to, of 256: five bits in degree 1, four above.
 _STEPS = (8, 16, 16)
@@ -38,7 +50,7 @@ def write(gaussians: Gaussians, file: BinaryIO) -> tuple[str, ...]:
     """Version 3."""
     means = gaussians.means.detach().double().numpy() * _FLIP
     fixed = np.rint(means * (1 << _FRACTION_BITS))
-    limit = (1 << 23) - 1
+    limit = (1 << (_POSITION_BITS - 1)) - 1
     if np.abs(fixed).max() > limit:
         raise DataError(
             f"SPZ holds positions up to {limit >> _FRACTION_BITS}, but one lies at {np.abs(means).max():.0f}; scale "
@@ -62,25 +74,24 @@ def write(gaussians: Gaussians, file: BinaryIO) -> tuple[str, ...]:
 
 
 def read(content: bytes, path: Path) -> Gaussians:
-    """Versions 2 and 3.
+    """Versions 2 to 4.
 
     Raises:
-        DataError: another version, or a stream that does not have what its header promises.
+        DataError: another version, streams that do not have what their header promises, or axes that are not the usual
+            ones.
+        ResourceError: version 4, and no library for Zstandard.
     """
     if content[:4] == struct.pack("<I", _MAGIC):
-        raise DataError(f"{path} is SPZ version 4, of which only versions 2 and 3 are read; write it as version 3.")
+        return _read_streams(content, path)
     try:
         plain = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is no whole gzip stream ({error}); it is cut short or no SPZ file.") from error
     magic, version, count, degree, fraction_bits, _, _ = _HEADER.unpack_from(plain)
-    if magic != _MAGIC or version not in (2, 3) or degree > 3:
-        raise DataError(
-            f"{path} is SPZ version {version} with harmonics of degree {degree}, but versions 2 and 3 up to degree 3 "
-            "are read; write it again so."
-        )
-    terms = (degree + 1) ** 2 - 1
-    sizes = (9, 1, 3, 3, 4 if version == 3 else 3, 3 * terms)
+    if magic != _MAGIC:
+        raise DataError(f"{path} begins with {magic:#x} inside, which is not SPZ; write it again.")
+    _check(path, version, (2, 3), degree, fraction_bits)
+    sizes = _sizes(version, degree)
     if len(plain) < _HEADER.size + count * sum(sizes):
         raise DataError(
             f"{path} promises {count:,} Gaussians, which take {_HEADER.size + count * sum(sizes):,} bytes, but has "
@@ -88,14 +99,105 @@ def read(content: bytes, path: Path) -> Gaussians:
         )
     parts, offset = [], _HEADER.size
     for size in sizes:
-        part = np.frombuffer(plain, np.uint8, count * size, offset).reshape(count, size)
-        parts.append(part)
+        parts.append(plain[offset : offset + count * size])
         offset += count * size
-    positions, opacities, colors, scales, rotations, harmonics = parts
+    return _unpacked(parts, sizes, version, degree, fraction_bits)
+
+
+def _read_streams(content: bytes, path: Path) -> Gaussians:
+    """Version 4."""
+    if importlib.util.find_spec("zstandard") is None:
+        raise ResourceError(
+            f"{path} is SPZ version 4, which takes the library zstandard; install it with: "
+            'pip install "onefield[spz]", or write the file as version 3.'
+        )
+    if len(content) < _PLAIN_HEADER.size:
+        raise DataError(f"{path} has {len(content)} bytes, but its header takes {_PLAIN_HEADER.size}; it is cut short.")
+    _, version, count, degree, fraction_bits, flags, streams, table = _PLAIN_HEADER.unpack_from(content)
+    _check(path, version, (4,), degree, fraction_bits)
+    sizes = _sizes(version, degree)
+    filled = sum(size > 0 for size in sizes)
+    if streams != filled:
+        raise DataError(
+            f"{path} has {streams} streams, but harmonics of degree {degree} take {filled}; write it again."
+        )
+    start = table + streams * _LENGTHS.size
+    if not _PLAIN_HEADER.size <= table <= start <= len(content):
+        raise DataError(f"{path} places its table at byte {table:,} of {len(content):,}; it is cut short or damaged.")
+    if flags & _HAS_EXTENSIONS:
+        _check_axes(content[_PLAIN_HEADER.size : table], path)
+    if count * sum(sizes) > _MOST_RATIO * len(content):
+        raise DataError(f"{path} promises {count:,} Gaussians in {len(content):,} bytes; its header is damaged.")
+    parts = []
+    for place, size in enumerate(sizes[:streams]):
+        packed, plain = _LENGTHS.unpack_from(content, table + place * _LENGTHS.size)
+        if plain != count * size or packed > len(content) - start:
+            raise DataError(
+                f"{path} promises {count:,} Gaussians and a stream of {packed:,} bytes for {plain:,}, where "
+                f"{len(content) - start:,} are left for {count * size:,}; it is cut short or damaged."
+            )
+        parts.append(_inflated(content[start : start + packed], plain, path))
+        start += packed
+    parts += [b""] * (len(sizes) - streams)  # harmonics of degree 0 are no stream
+    return _unpacked(parts, sizes, version, degree, fraction_bits)
+
+
+def _inflated(stream: bytes, size: int, path: Path) -> bytes:
+    """A Zstandard stream that must hold just so many bytes."""
+    import zstandard
+
+    try:
+        reader = zstandard.ZstdDecompressor().stream_reader(stream)
+        plain = reader.read(size + 1)
+    except zstandard.ZstdError as error:
+        raise DataError(f"{path} has a damaged stream ({error}); write it again.") from error
+    if len(plain) != size:
+        raise DataError(f"{path} has a stream that does not unpack to its {size:,} bytes; it is cut short or damaged.")
+    return plain
+
+
+def _check(path: Path, version: int, known: tuple[int, ...], degree: int, fraction_bits: int) -> None:
+    if version not in known or degree > MOST_DEGREE:
+        raise DataError(
+            f"{path} is SPZ version {version} with harmonics of degree {degree}, but versions 2 to 4 up to degree "
+            f"{MOST_DEGREE} are read; write it again so."
+        )
+    if fraction_bits >= _POSITION_BITS:
+        raise DataError(
+            f"{path} says that {fraction_bits} of {_POSITION_BITS} bits of a position are behind the point; its header "
+            "is damaged."
+        )
+
+
+def _check_axes(records: bytes, path: Path) -> None:
+    place = 0
+    while place + _RECORD.size <= len(records):
+        kind, length = _RECORD.unpack_from(records, place)
+        place += _RECORD.size
+        if kind == _AXES_RECORD and length == 4:
+            axes = int.from_bytes(records[place : place + length], "little")
+            if axes not in (_UNSPECIFIED_AXES, _USUAL_AXES):
+                raise DataError(
+                    f"{path} has its axes in another order (system {axes} of Adobe's extension), but only right, up, "
+                    "back is read; write it again so."
+                )
+        place += length
+
+
+def _sizes(version: int, degree: int) -> tuple[int, ...]:
+    """Bytes of a Gaussian in each array."""
+    return 9, 1, 3, 3, 3 if version == 2 else 4, 3 * ((degree + 1) ** 2 - 1)
+
+
+def _unpacked(parts: list[bytes], sizes: tuple[int, ...], version: int, degree: int, fraction_bits: int) -> Gaussians:
+    positions, opacities, colors, scales, rotations, harmonics = (
+        np.frombuffer(part, np.uint8).reshape(-1 if size else len(parts[1]), size)
+        for part, size in zip(parts, sizes, strict=True)
+    )
     return Gaussians(
         torch.from_numpy((_positions(positions) / (1 << fraction_bits) * _FLIP).astype(np.float32)),
         _floats(scales) / 16 - 10,
-        _rotations(rotations) if version == 3 else _first_three(rotations),
+        _first_three(rotations) if version == 2 else _rotations(rotations),
         torch.logit((_floats(opacities)[:, 0] / 255).clamp(_HALF_STEP, 1 - _HALF_STEP)),
         (((_floats(colors) / 255 - 0.5) / _COLOR_SCALE)[:, None], *_bands(harmonics, degree)),
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from onefield.errors import DataError, UsageError
+from onefield.errors import DataError, ResourceError, UsageError
 from onefield.export.formats import export_mesh
 from onefield.export.gaussian_formats import (
     export_gaussians,
@@ -146,6 +146,72 @@ def test_version_two_quaternions_longer_than_one_are_made_unit(tmp_path):
     assert torch.isfinite(read.opacities).all()
 
 
+def version_four(legacy: bytes, degree: int, records: bytes = b"", /, **changes: int) -> bytes:
+    """A file of version 3 as one of version 4, by the published layout."""
+    zstandard = pytest.importorskip("zstandard")
+    plain = gzip.decompress(legacy)
+    _, _, count, _, bits, _, _ = struct.unpack_from("<IIIBBBB", plain)
+    streams, offset = [], 16
+    for size in (9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)):
+        if size:
+            streams.append(plain[offset : offset + count * size])
+            offset += count * size
+    packed = [zstandard.compress(stream) for stream in streams]
+    told = {"count": count, "degree": degree, "bits": bits, "flags": 2 if records else 0, "streams": len(streams)}
+    told |= {"table": 32 + len(records)} | changes
+    header = struct.pack("<IIIBBBBI12x", 0x5053474E, 4, *told.values())
+    table = b"".join(struct.pack("<QQ", len(p), len(s)) for p, s in zip(packed, streams, strict=True))
+    return header + records + table + b"".join(packed)
+
+
+AXES = struct.pack("<III", 0xADBE0003, 4, 4)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 3])
+@pytest.mark.parametrize("records", [b"", struct.pack("<II3s", 0x00010002, 3, b"abc") + AXES])
+def test_spz_of_version_four_holds_what_version_three_does(tmp_path, degree, records):
+    export_gaussians(gaussians(60, degree), tmp_path / "three.spz")
+    (tmp_path / "four.spz").write_bytes(version_four((tmp_path / "three.spz").read_bytes(), degree, records))
+    for one, other in zip(*(tensors(read_gaussians(tmp_path / f"{n}.spz")) for n in ("three", "four")), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_damaged_spz_of_version_four_is_named(tmp_path):
+    export_gaussians(gaussians(60, 1), tmp_path / "set.spz")
+    legacy = (tmp_path / "set.spz").read_bytes()
+    whole = version_four(legacy, 1)
+    flipped = bytearray(whole)
+    flipped[32 + 6 * 16] ^= 0xFF
+    other_axes = struct.pack("<III", 0xADBE0003, 4, 6)
+    for content, message in [
+        (whole[:20], "has 20 bytes, but its header takes 32"),
+        (whole[:60], "places its table"),
+        (whole[:-1], "cut short or damaged"),
+        (whole[: len(whole) // 2], "cut short or damaged"),
+        (bytes(flipped), "damaged stream"),
+        (version_four(legacy, 1, count=61), "promises 61 Gaussians"),
+        (version_four(legacy, 1, count=2**32 - 1), "promises 4,294,967,295 Gaussians in"),
+        (version_four(legacy, 1, degree=2), "promises 60"),
+        (version_four(legacy, 1, degree=4), "degree 4"),
+        (version_four(legacy, 1, degree=0), "6 streams"),
+        (version_four(legacy, 1, bits=200), "200 of 24 bits"),
+        (version_four(legacy, 1, table=16), "places its table at byte 16"),
+        (version_four(legacy, 1, table=2**32 - 1), "places its table"),
+        (version_four(legacy, 1, other_axes), "system 6"),
+    ]:
+        (tmp_path / "set.spz").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_gaussians(tmp_path / "set.spz")
+
+
+def test_spz_of_version_four_names_the_extra_that_it_takes(tmp_path, monkeypatch):
+    export_gaussians(gaussians(3, 0), tmp_path / "set.spz")
+    (tmp_path / "set.spz").write_bytes(version_four((tmp_path / "set.spz").read_bytes(), 0))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ResourceError, match=r"onefield\[spz\]"):
+        read_gaussians(tmp_path / "set.spz")
+
+
 def test_splat_keeps_what_it_can_brightest_first(tmp_path):
     written = gaussians(80, degree=1)
     notes = export_gaussians(written, tmp_path / "set.splat").notes
@@ -198,6 +264,22 @@ def test_numbers_without_meaning_are_neither_written_nor_read(tmp_path, part, va
     assert not (tmp_path / "set.ply").exists()
 
 
+def test_opacities_of_nothing_and_all_are_read(tmp_path):
+    """Others write them as infinite logits."""
+    written = gaussians(3)
+    written.opacities[:] = torch.tensor([-777.0, 777.0, 30.0])
+    export_gaussians(written, tmp_path / "set.ply")
+    content = (tmp_path / "set.ply").read_bytes()
+    for number in (-777.0, 777.0):
+        assert content.count(struct.pack("<f", number)) == 1
+        content = content.replace(struct.pack("<f", number), struct.pack("<f", math.copysign(math.inf, number)))
+    (tmp_path / "set.ply").write_bytes(content)
+    read = read_gaussians(tmp_path / "set.ply").opacities
+    assert torch.isfinite(read).all()
+    torch.testing.assert_close(read.sigmoid(), torch.tensor([0.0, 1.0, 1.0]), atol=2e-7, rtol=0)
+    assert float(read[2]) == 30.0
+
+
 def test_broken_files_of_other_formats_are_named(tmp_path):
     export_gaussians(gaussians(), tmp_path / "set.spz")
     whole = (tmp_path / "set.spz").read_bytes()
@@ -206,7 +288,7 @@ def test_broken_files_of_other_formats_are_named(tmp_path):
         (whole[:200], "cut short"),
         (gzip.compress(plain[:500]), "promises 50 Gaussians"),
         (gzip.compress(plain[:4] + b"\x09" + plain[5:]), "version 9"),
-        (plain, "version 4"),
+        (plain, "version 3 with"),
         (b"hello", "no whole gzip stream"),
     ]:
         (tmp_path / "set.spz").write_bytes(content)
