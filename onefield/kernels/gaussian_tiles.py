@@ -158,12 +158,13 @@ def square_tiles(
     pixels: Float[Tensor, "P 2"],
     conics: Float[Tensor, "P 3"],
     variances: Float[Tensor, "P 2"],
+    opacities: Float[Tensor, "P"],
     depths: Float[Tensor, "P"],
     width: int,
     height: int,
     deviations: float,
 ) -> Tiles:
-    """As `gaussian_tiles`, but with all tiles of a square around each middle, of whatever opacity.
+    """As `gaussian_tiles`, but with all tiles of a square around each middle, as large at any opacity that shows.
 
     Half its edge is that many standard deviations of the longest axis, rounded up to whole pixels, and its right and
     lower borders lie a pixel further in (Kerbl et al. (2023), as published with the paper): tiles may be left out in
@@ -179,8 +180,8 @@ def square_tiles(
     reach = torch.ceil(deviations * longest.sqrt()) - 0.5
     edges = (reach - MARGIN).square()[:, None].expand(-1, 2)
     flat = pixels.new_tensor([_FLAT, 0.0, _FLAT]).expand(len(pixels), 3)
-    opacities = torch.full_like(depths, _ONE_DEVIATION)
-    seen = torch.where(torch.isfinite(conics).all(-1), depths, 0.0)
-    tiles = Tiles(*tiles_operation(pixels - 1, flat, edges, opacities, seen, width, height))
+    seen = torch.where(torch.isfinite(conics).all(-1) & (opacities > LEAST_ALPHA), depths, 0.0)
+    even = torch.full_like(depths, _ONE_DEVIATION)
+    tiles = Tiles(*tiles_operation(pixels - 1, flat, edges, even, seen, width, height))
     # in its tiles a Gaussian is drawn to their last pixel
     return tiles._replace(reach=torch.where(tiles.reach > 0, tiles.reach + (TILE + 1), 0.0))

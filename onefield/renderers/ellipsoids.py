@@ -79,7 +79,7 @@ def project_ellipsoids(gaussians: Gaussians, picture: Picture, school: School) -
     if school.deviations is None:
         tiles = gaussian_tiles(pixels, conics, variances, opacities, shown_depth, width, height)
     else:
-        tiles = square_tiles(pixels, conics, variances, shown_depth, width, height, school.deviations)
+        tiles = square_tiles(pixels, conics, variances, opacities, shown_depth, width, height, school.deviations)
     return Ellipsoids(pixels, depth, opacities, conics, tiles, (height, width), school)
 
 

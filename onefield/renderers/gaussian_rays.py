@@ -33,6 +33,8 @@ STEP = 0.01
 """Distance of samples in a region of interest of edge 2 (the paper's code takes 0.0025 for pictures of 800 pixels)."""
 # Samples so many standard deviations apart miss two percent of a Gaussian at most, wherever they fall.
 _SMOOTHING = 0.5
+# Log-scale from which on a Gaussian is as good as endless: the square of a larger scale is no float32.
+_ENDLESS = 40.0
 
 
 @final
@@ -201,7 +203,7 @@ def cast_form(gaussians: Gaussians, step: float) -> CastGaussians:
     A Gaussian counts as far as it absorbs 1/255 of the light that crosses it along its shortest axis, which is where a
     splat ends, too.
     """
-    scales = ((2 * gaussians.log_scales).exp() + (_SMOOTHING * step) ** 2).sqrt()
+    scales = ((2 * gaussians.log_scales.clamp(max=_ENDLESS)).exp() + (_SMOOTHING * step) ** 2).sqrt()
     with torch.no_grad():
         thickness = functional.softplus(gaussians.opacities)
         reaches = (2 * torch.log(thickness / LEAST_ALPHA)).clamp(min=0).sqrt()

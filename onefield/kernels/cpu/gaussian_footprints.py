@@ -103,7 +103,9 @@ def _footprints(jacobians, log_scales, quaternions, low_pass, least, conics, com
             conics[i, 0] = (down2 + low_pass) / determinant
             conics[i, 1] = -mixed / determinant
             conics[i, 2] = (across2 + low_pass) / determinant
-            compensation[i] = math.sqrt(max(sharp / determinant, least))
+            # not a number for those of infinite size, which are not seen
+            ratio = sharp / determinant
+            compensation[i] = math.sqrt(ratio if ratio > least else least)
             variances[i, 0] = across2 + low_pass
             variances[i, 1] = down2 + low_pass
 

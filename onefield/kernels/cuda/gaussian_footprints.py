@@ -72,7 +72,9 @@ def _footprints_kernel(inputs, results, count, low_pass, least, block: tl.conste
     tl.store(conics + 3 * i, (down2 + low_pass) / determinant, mask=inside)
     tl.store(conics + 3 * i + 1, -mixed / determinant, mask=inside)
     tl.store(conics + 3 * i + 2, (across2 + low_pass) / determinant, mask=inside)
-    tl.store(compensation + i, tl.sqrt(tl.maximum(sharp / determinant, least)), mask=inside)
+    # not a number for those of infinite size, which are not seen
+    ratio = sharp / determinant
+    tl.store(compensation + i, tl.sqrt(tl.where(ratio > least, ratio, least)), mask=inside)
     tl.store(variances + 2 * i, across2 + low_pass, mask=inside)
     tl.store(variances + 2 * i + 1, down2 + low_pass, mask=inside)
 
