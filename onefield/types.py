@@ -163,6 +163,7 @@ class Splats:
         tally: whose ``grad`` then is the sum of each pixel's absolute gradient of ``pixels``, where it was asked for.
         reach: half width and half height on the picture in pixels, 0 for those that were not seen.
         size: height and width of the picture.
+        means: the middles in space that were projected.
         normals: sums of the Gaussians' normals, turned to the camera, by their weights at each pixel; None unless asked
             for.
     """
@@ -171,6 +172,7 @@ class Splats:
     tally: Float[Tensor, "P 2"]
     reach: Float[Tensor, "P 2"]
     size: tuple[int, int]
+    means: Float[Tensor, "P 3"]
     normals: Float[Tensor, "R 3"] | None = None
 
 

@@ -24,7 +24,7 @@ from onefield.types import Bounds, Gaussians, Lobes, PointCloud
 _EXTENT_MARGIN = 1.1
 _DENSIFICATIONS = ("mcmc", "original", "absolute", "none")
 # Higher harmonics learn at a share of the rate of the constant one (INRIA's code).
-_HARMONIC_SHARE = 1 / 20
+HARMONIC_SHARE = 1 / 20
 _MEBIBYTE = 2**20
 
 
@@ -144,15 +144,8 @@ class GaussianSet:
         Raises:
             DataError: the file of points can't be read, or holds fewer than two.
         """
-        domain = Bounds.cube(1.0 if scene.bounded else scene.extent_scale)
-        count = min(self.first, self.bound)
-        if self.points is not None:
-            cloud = _thinned(_points_of(Path(self.points), scene), self.bound)
-        elif scene.points is not None and len(scene.points.points) >= 2:
-            cloud = _thinned(scene.points, self.bound)
-        else:
-            cloud = PointCloud(_spread_points(domain, count), torch.rand(count, 3))
-        field = GaussianField.from_points(domain, cloud, self.degree, self.lobes)
+        cloud = start_points(scene, self.points, min(self.first, self.bound), self.bound)
+        field = GaussianField.from_points(scene_domain(scene), cloud, self.degree, self.lobes)
         with torch.no_grad():
             field.log_scales += math.log(self.first_scale)
             field.opacities.fill_(math.log(self.first_opacity / (1 - self.first_opacity)))
@@ -168,7 +161,7 @@ class GaussianSet:
             "rotations": self.rotation_rate,
             "opacities": self.opacity_rate,
             "colors": self.color_rate,
-            "harmonics": self.color_rate * _HARMONIC_SHARE,
+            "harmonics": self.color_rate * HARMONIC_SHARE,
             "lobe_colors": self.lobe_color_rate,
             "lobe_shapes": self.lobe_shape_rate,
         }
@@ -200,6 +193,29 @@ def camera_extent(scene: Scene) -> float:
     """The distance of the outermost training camera from their mean and a tenth more, normalised units."""
     positions = scene.cameras.positions[scene.train_indices]
     return _EXTENT_MARGIN * float((positions - positions.mean(0)).norm(dim=-1).max())
+
+
+def scene_domain(scene: Scene) -> Bounds:
+    """Where the Gaussians of a scene are."""
+    return Bounds.cube(1.0 if scene.bounded else scene.extent_scale)
+
+
+def start_points(scene: Scene, file: str | None, first: int, most: int) -> PointCloud:
+    """Points that Gaussians start from: given ones, the scene's own, or random ones in what its cameras see.
+
+    Args:
+        file: PLY file with vertices in the dataset's coordinates.
+        first: how many random ones.
+        most: to which the others are thinned out.
+
+    Raises:
+        DataError: the file can't be read, or holds fewer than two points.
+    """
+    if file is not None:
+        return _thinned(_points_of(Path(file), scene), most)
+    if scene.points is not None and len(scene.points.points) >= 2:
+        return _thinned(scene.points, most)
+    return PointCloud(_spread_points(scene_domain(scene), first), torch.rand(first, 3))
 
 
 def _points_of(path: Path, scene: Scene) -> PointCloud:

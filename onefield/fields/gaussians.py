@@ -32,7 +32,8 @@ NEIGHBOURS = 3
 _LEAST_SCALE = 1e-6
 # Third standard deviation of a disc, as a share of the domain's diagonal: less than any picture shows.
 _THICKNESS = 1e-4
-_GREY = 0.5
+# Colours are kept as differences from it (Kerbl et al.'s code).
+GREY = 0.5
 
 
 @runtime_checkable
@@ -40,7 +41,10 @@ class HasGaussians(Protocol):
     """A field that is a set of Gaussians, for renderers and exporters that take them one by one."""
 
     def gaussians(self) -> Gaussians:
-        """The parameters themselves, differentiable, in the field's own frame."""
+        """The set, differentiable in the field's parameters, in the field's own frame."""
+
+    def __len__(self) -> int:
+        """How many they are."""
 
 
 @final
@@ -105,7 +109,7 @@ class GaussianField(Field):
         if len(points) < 2 or not bool(torch.isfinite(points).all()):
             raise DataError(f"Gaussians start from at least 2 finite points, got {len(points)}; check the point cloud.")
         scales = neighbour_distances(points).clamp(min=_LEAST_SCALE * domain.diagonal)
-        colors = torch.full((len(points), 3), _GREY) if cloud.colors is None else cloud.colors.detach().float().cpu()
+        colors = torch.full((len(points), 3), GREY) if cloud.colors is None else cloud.colors.detach().float().cpu()
         return GaussianField(domain, _round(points, scales, colors, degree, lobes), degree=0)
 
     @staticmethod
@@ -193,21 +197,36 @@ class GaussianField(Field):
         time: Float[Tensor, "n"] | None,
         want: frozenset[str],
     ) -> Sample:
-        gaussians = without_lobes(self.gaussians())
-        scales = gaussians.log_scales.exp()
-        whitening = rotations(gaussians.quaternions).mT / scales[:, :, None]
-        amplitudes = peak_densities(gaussians.opacities, scales)
-        carried = gaussians.means.new_zeros(len(self), 0)
-        if "color" in want:
-            carried = torch.cat(gaussians.harmonics, dim=1).flatten(1)
-        density, sums = gaussian_mixture(points, gaussians.means, whitening, amplitudes, carried)
-        color = None
-        if "color" in want:
-            basis = harmonic_basis(functional.normalize(directions, dim=-1), gaussians.degree)
-            seen = density > 0
-            mean = (sums.unflatten(1, (-1, 3)) * basis[:, :, None]).sum(1) / torch.where(seen, density, 1.0)[:, None]
-            color = (mean + _GREY).clamp(0, 1)
-        return Sample(density=density if "density" in want else None, color=color)
+        return sample_gaussians(self.gaussians(), points, directions, want)
+
+
+def sample_gaussians(
+    gaussians: Gaussians,
+    points: Float[Tensor, "n 3"],
+    directions: Float[Tensor, "n 3"] | None,
+    want: frozenset[str],
+) -> Sample:
+    """Density and colour of a set at points, as `GaussianField` defines them.
+
+    Args:
+        directions: unit vectors along which the points are looked at; None where no colour is wanted.
+        want: of ``density`` and ``color``.
+    """
+    gaussians = without_lobes(gaussians)
+    scales = gaussians.log_scales.exp()
+    whitening = rotations(gaussians.quaternions).mT / scales[:, :, None]
+    amplitudes = peak_densities(gaussians.opacities, scales)
+    carried = gaussians.means.new_zeros(len(gaussians), 0)
+    if "color" in want:
+        carried = torch.cat(gaussians.harmonics, dim=1).flatten(1)
+    density, sums = gaussian_mixture(points, gaussians.means, whitening, amplitudes, carried)
+    color = None
+    if "color" in want:
+        basis = harmonic_basis(functional.normalize(directions, dim=-1), gaussians.degree)
+        seen = density > 0
+        mean = (sums.unflatten(1, (-1, 3)) * basis[:, :, None]).sum(1) / torch.where(seen, density, 1.0)[:, None]
+        color = (mean + GREY).clamp(0, 1)
+    return Sample(density=density if "density" in want else None, color=color)
 
 
 def peak_densities(opacities: Float[Tensor, "P"], scales: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
@@ -230,7 +249,7 @@ def _round(points: Tensor, scales: Tensor, colors: Tensor, degree: int, lobes: i
     if not 0 <= degree <= MOST_DEGREE:
         raise UsageError(f"Colours take harmonics of degree 0 to {MOST_DEGREE}, not {degree}.")
     count = len(points)
-    constant = ((colors - _GREY) / CONSTANT_HARMONIC)[:, None]
+    constant = ((colors - GREY) / CONSTANT_HARMONIC)[:, None]
     higher = [points.new_zeros(count, 2 * band + 1, 3) for band in range(1, degree + 1)]
     return Gaussians(
         points,

@@ -171,7 +171,7 @@ class SplatRenderer(Renderer):
             opacity=opacity,
             normal=torch.nn.functional.normalize(turned, dim=-1) if normals else None,
             distortion=distortion,
-            splats=Splats(drawn.pixels, tally, drawn.tiles.reach, picture.shape, turned),
+            splats=Splats(drawn.pixels, tally, drawn.tiles.reach, picture.shape, gaussians.means, turned),
         )
 
 

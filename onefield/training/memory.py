@@ -12,7 +12,7 @@ from onefield.data.scene import Scene
 from onefield.errors import ResourceError
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.field import Field
-from onefield.fields.gaussians import GaussianField
+from onefield.fields.gaussians import HasGaussians
 from onefield.fields.networks.network import Network
 from onefield.kernels.system import memory_available
 from onefield.renderers.chunking import DEFAULT_MEMORY, MOST_RAYS
@@ -179,7 +179,7 @@ def _parameter_bytes(module: nn.Module | None) -> int:
 
 
 def _splat_bytes(field: Field, pixels: int) -> int:
-    gaussians = sum(len(module) for module in field.modules() if isinstance(module, GaussianField))
+    gaussians = sum(len(module) for module in field.modules() if isinstance(module, HasGaussians))
     return BYTES_PER_SPLAT * gaussians + BYTES_PER_SPLATTED_PIXEL * pixels
 
 

@@ -27,7 +27,7 @@ def plane_distances(rays: Picture) -> tuple[torch.Tensor, torch.Tensor]:
 
 def evidence(rays, normals, opacity, distances, **more) -> Evidence:
     color = torch.zeros(len(rays), 3)
-    splats = Splats(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2), rays.shape, normals)
+    splats = Splats(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2), rays.shape, torch.zeros(1, 3), normals)
     rendering = Rendering(color, distances, opacity, splats=splats)
     return Evidence(color, color, SphereField(), rendering=rendering, rays=rays, **more)
 

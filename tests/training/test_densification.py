@@ -43,7 +43,7 @@ def rendering(of: GaussianField, pulls=None) -> Rendering:
     pixels.grad = torch.zeros(len(of), 2) if pulls is None else pulls
     tally = torch.zeros(len(of), 2, requires_grad=True)
     tally.grad = 3 * pixels.grad.abs()
-    splats = Splats(pixels, tally, torch.ones(len(of), 2), (20, 10))
+    splats = Splats(pixels, tally, torch.ones(len(of), 2), (20, 10), of.means)
     return Rendering(torch.zeros(1, 3), None, torch.zeros(1), splats=splats)
 
 
