@@ -7,6 +7,7 @@ Onefield's that has no entry.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -28,6 +29,7 @@ from onefield.fields.heads.value import ValueHead
 from onefield.fields.networks.mlp import Mlp
 from onefield.fields.networks.network import Network
 from onefield.fields.networks.siren import Siren
+from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.wrappers import ContractedField, Cropped, DistanceAsDensity, Frozen, Transformed
 from onefield.renderers.sampling.occupancy import OccupancySampler
 from onefield.renderers.sampling.proposal import ProposalSampler
@@ -73,6 +75,15 @@ def distance_field() -> Field:
     return ComposedField(Bounds.cube(1.0), IdentityEncoding(3), Siren(3, 5, 8, 1, 3.0), [DistanceHead(), PlainColor()])
 
 
+def pixel_gaussians() -> Field:
+    """Two views of a plane in front of them."""
+    pixels = blank_pixels([(6, 8), (6, 8)])
+    across = torch.linspace(-0.9, 0.9, 8).repeat(12)
+    up = torch.linspace(-0.9, 0.9, 6).repeat_interleave(8).repeat(2)
+    directions = torch.stack([across, up, torch.ones(96)], dim=-1)
+    return PixelGaussians(Bounds.cube(1.0), replace(pixels, directions=directions, spreads=torch.full((2,), 0.2)))
+
+
 FIELDS: dict[str, Callable[[], Field]] = {
     "radiance": radiance_field,
     "distance": distance_field,
@@ -86,6 +97,7 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "cropped": lambda: Cropped(radiance_field(), Bounds.cube(0.5)),
     "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
     "gaussians": lambda: GaussianField.at_random(Bounds.cube(1.0), 50),
+    "pixel gaussians": pixel_gaussians,
     "frozen": lambda: Frozen(radiance_field()),
 }
 

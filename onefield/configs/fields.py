@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onefield.configs.gaussians import GaussianSet
+from onefield.configs.pixel_gaussians import PixelSet
+from onefield.data.scene import Scene
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonicsEncoding
 from onefield.fields.field import Field
@@ -177,5 +179,15 @@ class DistanceField:
         return DistanceAsDensity(inner, beta=self.beta)
 
 
-FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet
+FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet | PixelSet
 """Every field that a method can be configured with; a new one is added here."""
+
+STARTED_FROM_SCENE = (GaussianSet, PixelSet)
+"""Those whose values at the start, learning rates and strategies follow from a scene."""
+
+
+def sized_field(config: FieldConfig, scene: Scene) -> Field:
+    """A field for a scene in the sizes that it has or may grow to; sets of Gaussians have values without meaning."""
+    if isinstance(config, PixelSet):
+        return config.blank(scene)
+    return config.build(scene.bounded, scene.extent_scale)

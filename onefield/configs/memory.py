@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from onefield.cameras import Cameras
-from onefield.configs.fields import DenseField, FieldConfig, FourierField
+from onefield.configs.fields import DenseField, FieldConfig, FourierField, sized_field
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.method import MethodConfig, outlook
+from onefield.configs.pixel_gaussians import PixelSet
 from onefield.configs.reading import changed, to_plain
 from onefield.configs.renderers import WITHOUT_SAMPLER
 from onefield.data.scene import Scene
@@ -72,7 +75,7 @@ def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler | No
     seen = outlook(scene)
     try:
         with torch.device("meta"):
-            field = config.field.build(scene.bounded, scene.extent_scale)
+            field = sized_field(config.field, scene)
             return field, None if isinstance(config.renderer, WITHOUT_SAMPLER) else config.sampler.build(seen)
     except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
         raise ResourceError(
@@ -97,6 +100,9 @@ def _size_key(config: FieldConfig) -> str:
 
 def _cure(config: MethodConfig, scene: Scene, downscale: int, need: MemoryNeed, available: int) -> str:
     """The mildest change of the largest part that fits."""
+    if isinstance(config.field, PixelSet):
+        factor = math.ceil(downscale * math.sqrt(need.total / max(available, 1)))
+        return f"make the pictures, whose pixels become Gaussians, smaller with --downscale {factor}"
     if need.largest in ("pictures", "views"):
         others = need.total - need.pictures - max(need.views - need.samples, 0)
         for factor in range(downscale + 1, downscale + _LARGEST_DOWNSCALE):

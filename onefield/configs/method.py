@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from onefield.configs.fields import DistanceField, FieldConfig, HashField
+from onefield.configs.fields import STARTED_FROM_SCENE, DistanceField, FieldConfig, HashField, sized_field
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import build_objective
 from onefield.configs.renderers import RayCast, RendererConfig, Splat, Volume
@@ -15,6 +15,7 @@ from onefield.configs.samplers import Occupancy, Outlook, Proposal, SamplerConfi
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
+from onefield.fields.field import Field
 from onefield.losses.line_of_sight import SIGHT_WEIGHT
 from onefield.losses.near_space import NEAR_WEIGHT
 from onefield.losses.opacity import CARVE_WEIGHT
@@ -147,10 +148,7 @@ class MethodConfig:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
-            gaussians = self.field if isinstance(self.field, GaussianSet) else None
-            built = self.field.build(scene.bounded, scene.extent_scale)
-            if gaussians is not None and starting:
-                built = gaussians.started(scene, flat=self._draws_surfels)
+            built = self._built_field(scene, starting)
             sampler = self.sampler.build(outlook(scene))
             background = self._background(scene)
             appearance = build_appearance(self.appearance, len(scene), scene.train_indices, scene.alpha)
@@ -169,8 +167,15 @@ class MethodConfig:
             strategies=build_strategies(self.field, built, scene),
             poses=PoseRefinement(scene.cameras, scene.train_indices) if self.refine_poses else None,
             appearance=appearance,
-            rates={} if gaussians is None else gaussians.rates(scene),
+            rates=self.field.rates(scene) if isinstance(self.field, STARTED_FROM_SCENE) else {},
         )
+
+    def _built_field(self, scene: Scene, starting: bool) -> Field:
+        if not (starting and isinstance(self.field, STARTED_FROM_SCENE)):
+            return sized_field(self.field, scene)
+        if isinstance(self.field, GaussianSet):
+            return self.field.started(scene, flat=self._draws_surfels)
+        return self.field.started(scene)
 
     @property
     def _draws_surfels(self) -> bool:

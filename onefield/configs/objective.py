@@ -10,6 +10,7 @@ from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
 from onefield.fields.field import Field
+from onefield.fields.pixel_gaussians import PixelGaussians
 from onefield.losses.depth import depth_term
 from onefield.losses.depth_distortion import depth_distortion_term
 from onefield.losses.distortion import distortion_term
@@ -21,6 +22,7 @@ from onefield.losses.near_space import near_space_term
 from onefield.losses.normal_consistency import normal_consistency_term
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
 from onefield.losses.photometric import photometric_term
+from onefield.losses.pixel_depths import depth_variation_term, match_distance_term
 from onefield.losses.similarity import dissimilarity_term
 from onefield.losses.smoothness import decay_term, variation_term
 from onefield.losses.term import LossTerm
@@ -45,6 +47,8 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "opacity_mean": opacity_mean_term,
     "scale_mean": scale_mean_term,
     "variation": lambda weight: variation_term(_dense_grids, weight),
+    "depth_variation": depth_variation_term,
+    "match_distance": match_distance_term,
     "decay": lambda weight: decay_term(_hash_levels, weight),
 }
 """Every summand by its name in configurations; a new loss is added here."""
@@ -52,6 +56,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
 # what a summand can't do without: quantities of the field, or a kind of encoding
 _NEEDED_QUANTITY = {"eikonal": "distance", "near_space": "density"}
 _NEEDED_ENCODING = {"variation": DenseGridEncoding, "decay": HashGridEncoding}
+_OF_PIXELS = ("depth_variation", "match_distance")
 
 
 def build_objective(weights: dict[str, float], field: Field) -> tuple[LossTerm, ...]:
@@ -72,6 +77,11 @@ def build_objective(weights: dict[str, float], field: Field) -> tuple[LossTerm, 
         encoding = _NEEDED_ENCODING.get(name)
         if encoding is not None and not any(isinstance(module, encoding) for module in field.modules()):
             raise UsageError(f"The loss '{name}' needs a field with a {encoding.__name__}.")
+        if name in _OF_PIXELS and not isinstance(field, PixelGaussians):
+            raise UsageError(
+                f"The loss '{name}' needs Gaussians of pixels, but this method has a {type(field).__name__}; leave it "
+                "out, or train with '--method sparse-splat'."
+            )
         terms.append(TERMS[name](weight))
     if not terms:
         raise UsageError("The objective is empty: give at least one loss a weight, such as losses.huber=1.")

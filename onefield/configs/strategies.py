@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from onefield.configs.fields import DenseField, FieldConfig
-from onefield.configs.gaussians import GaussianSet
+from onefield.configs.fields import STARTED_FROM_SCENE, DenseField, FieldConfig
 from onefield.configs.objective import composed_part
 from onefield.data.scene import Scene
 from onefield.fields.field import Field
@@ -13,7 +12,7 @@ from onefield.training.method import Strategy
 
 def build_strategies(config: FieldConfig, field: Field, scene: Scene) -> tuple[Strategy, ...]:
     """The strategies that a field of this kind is trained with."""
-    if isinstance(config, GaussianSet):
+    if isinstance(config, STARTED_FROM_SCENE):
         return config.strategies(scene)
     if isinstance(config, DenseField) and config.growth_stages > 0:
         return (GridGrowth(composed_part(field), config.resolution, config.growth_stages, config.growth_end),)

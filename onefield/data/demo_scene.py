@@ -252,6 +252,23 @@ def render_demo(pose: Float[np.ndarray, "4 4"], size: int) -> Float[np.ndarray, 
     return np.stack([*srgb_from_linear(straight.clip(0, 1)), mean[3]], -1).astype(np.float32)
 
 
+def demo_depth(pose: Float[np.ndarray, "4 4"], size: int) -> Float[np.ndarray, "size size"]:
+    """Depth along the camera's axis at the middles of pixels, infinite where nothing stands.
+
+    Args:
+        pose, size: as in `render_demo`.
+    """
+    ticks = (np.arange(size) + 0.5) / size * 2 - 1
+    y, x = np.meshgrid(-ticks, ticks, indexing="ij")
+    slope = math.tan(FIELD_OF_VIEW / 2)
+    eye = np.stack([x * slope, y * slope, -np.ones_like(x)]).reshape(3, -1)
+    directions = _unit(pose[:3, :3] @ eye).astype(_REAL)
+    origins = np.broadcast_to(_column(pose[:3, 3]), directions.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distances = _first_hits(origins, directions)[0]
+    return (distances / _length(eye)).reshape(size, size)
+
+
 def write_demo_scene(folder: str | Path, *, views: int = 40, size: int = 144) -> Path:
     """Writes the scene as a Blender-style data set: ``transforms_train.json``, ``transforms_test.json``, RGBA PNGs.
 

@@ -32,7 +32,7 @@ def _need(scene: Scene, method: str, *changes: str) -> MemoryNeed:
     return training_need(*sized_parts(config, scene), config.training, scene)
 
 
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", sorted(set(PRESETS) - {"sparse-splat"}))  # which needs depth maps
 def test_sizes_are_those_of_the_built_method_and_take_no_memory(scene: Scene, method: str) -> None:
     few = ["field.first=300", "field.most=300"]
     whole = {"dense": ["field.growth_stages=0"], "splat": few, "raygauss": few}

@@ -7,6 +7,7 @@ from onefield.configs.presets.nerfacto import NERFACTO
 from onefield.configs.presets.ngp import NGP
 from onefield.configs.presets.raygauss import RAYGAUSS
 from onefield.configs.presets.sdf import SDF
+from onefield.configs.presets.sparse_splat import SPARSE_SPLAT
 from onefield.configs.presets.splat import SPLAT
 from onefield.configs.presets.surfels import SURFELS
 from onefield.data.scene import Scene
@@ -16,7 +17,7 @@ AUTO = "auto"
 """The preset that suits a scene."""
 
 PRESETS: dict[str, MethodConfig] = {
-    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT, SURFELS, RAYGAUSS)
+    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
 }
 
 
