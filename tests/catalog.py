@@ -20,6 +20,7 @@ from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 from onefield.fields.field import Field
+from onefield.fields.gaussian_hierarchy import GaussianHierarchy
 from onefield.fields.gaussians import GaussianField
 from onefield.fields.heads.color import ColorHead, PlainColor
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
@@ -35,7 +36,7 @@ from onefield.renderers.sampling.occupancy import OccupancySampler
 from onefield.renderers.sampling.proposal import ProposalSampler
 from onefield.renderers.sampling.sampler import Sampler
 from onefield.renderers.sampling.uniform import UniformSampler
-from onefield.types import Bounds
+from onefield.types import Bounds, PointCloud
 
 ENCODINGS: dict[str, Callable[[], Encoding]] = {
     "identity": lambda: IdentityEncoding(3),
@@ -98,6 +99,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
     "gaussians": lambda: GaussianField.at_random(Bounds.cube(1.0), 50),
     "pixel gaussians": pixel_gaussians,
+    "gaussian hierarchy": lambda: GaussianHierarchy.from_points(
+        Bounds.cube(1.0), PointCloud(torch.rand(20, 3) - 0.5), 2
+    ),
     "frozen": lambda: Frozen(radiance_field()),
 }
 

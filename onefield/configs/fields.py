@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from onefield.configs.gaussian_hierarchy import HierarchySet
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.pixel_gaussians import PixelSet
 from onefield.data.scene import Scene
@@ -179,10 +180,10 @@ class DistanceField:
         return DistanceAsDensity(inner, beta=self.beta)
 
 
-FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet | PixelSet
+FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet | PixelSet | HierarchySet
 """Every field that a method can be configured with; a new one is added here."""
 
-STARTED_FROM_SCENE = (GaussianSet, PixelSet)
+STARTED_FROM_SCENE = (GaussianSet, PixelSet, HierarchySet)
 """Those whose values at the start, learning rates and strategies follow from a scene."""
 
 

@@ -8,6 +8,7 @@ import torch
 
 from onefield.cameras import Cameras
 from onefield.configs.fields import DenseField, FieldConfig, FourierField, sized_field
+from onefield.configs.gaussian_hierarchy import HierarchySet
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.method import MethodConfig, outlook
 from onefield.configs.pixel_gaussians import PixelSet
@@ -93,6 +94,8 @@ def _size_key(config: FieldConfig) -> str:
     """The setting by which a field of this kind grows fastest."""
     if isinstance(config, GaussianSet):
         return "field.most"
+    if isinstance(config, HierarchySet):
+        return "field.roots"
     if isinstance(config, DenseField):
         return "field.resolution"
     return "field.width" if isinstance(config, FourierField) else "field.log2_table_size"
