@@ -43,7 +43,7 @@ class PixelSet:
     segments: int = 5
     width: int = 32
     reach: float = 0.5
-    release: float = 0.75
+    release: float = 0.4
     depth_rate: float = 1e-3
     opacity_rate: float = 1e-3
     final_rate: float = 0.1
