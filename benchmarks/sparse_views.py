@@ -1,11 +1,11 @@
 """What depth, flow and one Gaussian a pixel bring where there are three photos: held-out pictures.
 
-    python benchmarks/sparse_views.py --size 96 --steps 1000
+    python benchmarks/sparse_views.py --size 96 --steps 300
 
 Renders the demo scene from three places a few degrees apart, with depth that a scale, an offset and a slow wave have
 made wrong in each view, as estimators of depth do, and with exact flow between them. Trains on these three views
 
-- ``splat`` from random points,
+- ``splat`` from random points, with about as many Gaussians as there are pixels that show something,
 - ``splat`` from the points of the depth maps, brought together by the flow: the same start as the next,
 - ``sparse-splat``, and without some of its parts.
 
@@ -41,8 +41,8 @@ HELD_OUT = [(-9.0, 33.0), (-6.0, 30.0), (-4.0, 36.0), (3.0, 34.0), (6.0, 31.0), 
 SCALES, OFFSETS, WAVE = (0.6, 1.7, 1.1), (0.5, -0.8, 0.2), 0.01
 
 RUNS: tuple[tuple[str, str, list[str]], ...] = (
-    ("splat, random points", "splat", []),
-    ("splat, points of the depth maps", "splat", ["field.points={points}"]),
+    ("splat, random points", "splat", ["field.most=10000"]),
+    ("splat, points of the depth maps", "splat", ["field.most=10000", "field.points={points}"]),
     ("sparse-splat", "sparse-splat", []),
     ("sparse-splat, depth fixed", "sparse-splat", ["field.depth_rate=1e-12"]),
     ("sparse-splat, no variation", "sparse-splat", ["losses.depth_variation=0"]),
@@ -153,7 +153,7 @@ def exact_flow(
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=96, help="of the pictures, pixels")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--only", default="", help="runs whose name holds this")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of sparse-splat")
     return parser.parse_args()
