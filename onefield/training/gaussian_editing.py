@@ -10,6 +10,7 @@ from onefield.errors import DataError
 from onefield.fields.field import Field
 from onefield.fields.gaussians import GaussianField
 from onefield.training.optimizer import Adam
+from onefield.types import Gaussians, Lobes
 
 PREFIX = "field."
 """Before a field's own names of its parameters in `Method.model`."""
@@ -68,3 +69,28 @@ def resize(field: Field, optimizer: Adam | None, saved: dict[str, Tensor]) -> No
     if len(means) != len(gaussians):
         rows = torch.zeros(len(means), dtype=torch.int64)
         regroup(field, optimizer, rows, torch.ones_like(rows, dtype=torch.bool))
+
+
+@torch.no_grad()
+def averaged_gaussians(field: Field, optimizer: Adam) -> GaussianField:
+    """A field of the same Gaussians with the running averages of their parameters, which no gradient reaches.
+
+    Raises:
+        DataError: the field holds no Gaussians.
+        UsageError: the optimiser keeps no averages.
+    """
+    prefix, gaussians = gaussian_part(field)
+    average = {name: optimizer.average(prefix + name) for name, _ in gaussians.named_parameters()}
+    lobes = None
+    if gaussians.lobes is not None:
+        lobes = Lobes(**{name: average[f"lobes.{name}"] for name in gaussians.lobes})
+    copy = GaussianField(
+        gaussians.domain,
+        Gaussians(
+            *(average[name] for name in ("means", "log_scales", "quaternions", "opacities")),
+            tuple(average[f"harmonics.{band}"] for band in range(len(gaussians.harmonics))),
+            lobes,
+        ),
+    )
+    copy.bands.copy_(gaussians.bands)
+    return copy

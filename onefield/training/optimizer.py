@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from onefield.errors import DataError
+from onefield.errors import DataError, UsageError
 from onefield.kernels.adam import adam_step
 
 # Tables get tiny gradients, which the usual 1e-8 would hold back (instant-ngp, section 4).
@@ -48,6 +48,7 @@ class Adam:
         beta1: float = 0.9,
         beta2: float = 0.99,
         epsilon: float = EPSILON,
+        average_decay: float | None = None,
     ) -> None:
         """Starts with zero moments.
 
@@ -56,6 +57,7 @@ class Adam:
             groups: the group of each parameter, by the parameter's name.
             rates: of each group.
             epsilon: keeps the quotient finite where a moment is 0.
+            average_decay: also keep a running average of all parameters, of which this share stays at each step.
         """
         self.parameters = parameters
         self.groups = groups
@@ -64,6 +66,9 @@ class Adam:
         self.step_count = 0
         self._first = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
         self._second = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
+        self.average_decay = average_decay
+        averaged = {} if average_decay is None else parameters
+        self._averages = {name: parameter.detach().clone() for name, parameter in averaged.items()}
 
     def zero_gradients(self) -> None:
         """Forgets all gradients."""
@@ -100,6 +105,18 @@ class Adam:
                 self.step_count,
                 group.skip_zeros,
             )
+        for name, average in self._averages.items():
+            average.lerp_(self.parameters[name].detach(), 1 - self.average_decay)
+
+    def average(self, name: str) -> Tensor:
+        """The running average of a parameter, as it stands.
+
+        Raises:
+            UsageError: none is kept.
+        """
+        if name not in self._averages:
+            raise UsageError(f"No running average of '{name}' is kept; make the optimiser with average_decay.")
+        return self._averages[name]
 
     def rate(self, group: str, rate_factor: float, progress: float, scale: float) -> float:
         """A group's learning rate, see `step`."""
@@ -111,33 +128,39 @@ class Adam:
 
         Args:
             rows: the old row whose moments each new one takes over.
-            fresh: rows that start with zero moments instead.
+            fresh: rows that start with zero moments, and their averages with their values, instead.
         """
         self.parameters[name] = parameter
         for moments in (self._first, self._second):
             moments[name] = moments[name][rows]
             moments[name][fresh] = 0
+        if name in self._averages:
+            self._averages[name] = self._averages[name][rows]
+            self._averages[name][fresh] = parameter.detach()[fresh]
 
     def replace(self, name: str, parameter: nn.Parameter) -> None:
         """Puts a parameter of another shape in the place of ``name``, with zero moments (grids that grow)."""
         self.parameters[name] = parameter
         self._first[name] = torch.zeros_like(parameter, requires_grad=False)
         self._second[name] = torch.zeros_like(parameter, requires_grad=False)
+        if name in self._averages:
+            self._averages[name] = parameter.detach().clone()
 
     def state_tensors(self) -> dict[str, Tensor]:
         """All state, for `load_tensors` of another run to continue to the same numbers."""
         state = {"step_count": torch.tensor(self.step_count)}
         state |= {f"first.{name}": tensor for name, tensor in self._first.items()}
         state |= {f"second.{name}": tensor for name, tensor in self._second.items()}
+        state |= {f"average.{name}": tensor for name, tensor in self._averages.items()}
         return state
 
     def load_tensors(self, state: dict[str, Tensor]) -> None:
         """Takes over a state from `state_tensors`.
 
         Raises:
-            DataError: a moment is missing or has another shape than its parameter.
+            DataError: a moment or average is missing or has another shape than its parameter.
         """
-        for prefix, moments in (("first", self._first), ("second", self._second)):
+        for prefix, moments in (("first", self._first), ("second", self._second), ("average", self._averages)):
             for name, moment in moments.items():
                 saved = state.get(f"{prefix}.{name}")
                 if saved is None or saved.shape != moment.shape:

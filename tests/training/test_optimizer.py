@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from onefield.errors import DataError
+from onefield.errors import DataError, UsageError
 from onefield.training.optimizer import Adam, GroupRate
 
 RATES = {"encoding": GroupRate(0.1, skip_zeros=True), "network": GroupRate(0.05)}
@@ -61,3 +61,31 @@ def test_weight_decay_pulls_to_zero() -> None:
     weight.grad = torch.zeros(3)
     optimizer.step(1.0)
     assert (weight < 1).all()
+
+
+def test_averages_are_running_means_that_fresh_rows_start_anew() -> None:
+    table = nn.Parameter(torch.zeros(3))
+    optimizer = Adam({"table": table}, {"table": "network"}, RATES, average_decay=0.8)
+    expected = torch.zeros(3)
+    for _ in range(4):
+        table.grad = torch.tensor([1.0, -2.0, 0.5])
+        optimizer.step(1.0)
+        expected = 0.8 * expected + 0.2 * table.detach()
+    torch.testing.assert_close(optimizer.average("table"), expected)
+    other = nn.Parameter(torch.tensor([5.0, 6.0, 7.0, 8.0]))
+    optimizer.rearrange("table", other, torch.tensor([2, 0, 0, 1]), torch.tensor([False, False, True, False]))
+    torch.testing.assert_close(
+        optimizer.average("table"), torch.stack([*expected[[2, 0]], other[2].detach(), expected[1]])
+    )
+    saved = {name: tensor.clone() for name, tensor in optimizer.state_tensors().items()}
+    again = Adam({"table": other}, {"table": "network"}, RATES, average_decay=0.8)
+    again.load_tensors(saved)
+    assert torch.equal(again.average("table"), optimizer.average("table"))
+    optimizer.replace("table", nn.Parameter(torch.ones(2)))
+    assert optimizer.average("table").tolist() == [1.0, 1.0]
+
+
+def test_without_averages_asking_for_one_is_said() -> None:
+    _, optimizer = _problem()
+    with pytest.raises(UsageError, match="average_decay"):
+        optimizer.average("table")
