@@ -31,16 +31,30 @@ def mask_beside(root: Path, image: Path) -> Path | None:
     Returns:
         An existing file, else None.
     """
-    folders = [folder for folder in _FOLDERS if is_folder(root / folder)]
+    return named_beside(root, image, _FOLDERS, IMAGE_SUFFIXES)
+
+
+def named_beside(root: Path, image: Path, folders: tuple[str, ...], suffixes: tuple[str, ...]) -> Path | None:
+    """The file of a picture's name in one of some folders beside the pictures: ``FOLDER/NAME.png``, or NAME's stem.
+
+    Args:
+        root: the dataset's folder.
+        image: resolved path of the picture.
+        suffixes: that the file may have in the place of the picture's own.
+
+    Returns:
+        An existing file, else None.
+    """
+    there = [folder for folder in folders if is_folder(root / folder)]
     base = root.resolve()
-    if not folders or not image.is_relative_to(base):
+    if not there or not image.is_relative_to(base):
         return None
     name = image.relative_to(base)
     if len(name.parts) > 1 and name.parts[0] in _IMAGE_FOLDERS:
         name = Path(*name.parts[1:])
     named = name.as_posix()
-    candidates = [f"{named}.png", named, *(f"{named.rsplit('.', 1)[0]}{suffix}" for suffix in IMAGE_SUFFIXES)]
-    for folder in folders:
+    candidates = [f"{named}.png", named, *(f"{named.rsplit('.', 1)[0]}{suffix}" for suffix in suffixes)]
+    for folder in there:
         for candidate in candidates:
             found = inside(root, f"{folder}/{candidate}", str(root))
             if is_file(found):
