@@ -14,8 +14,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from onefield.cameras import Cameras
+from onefield.configs.presets import AUTO
 from onefield.configs.runs import configure
-from onefield.data.batches import RayBatches
 from onefield.data.scene import Scene, Similarity
 from onefield.training.appearance import build_appearance
 from onefield.training.evaluation import evaluate
@@ -34,15 +34,14 @@ class ShortRun:
     seconds: float
 
 
-def train(scene: Scene, steps: int, changes: list[str]) -> ShortRun:
-    """Trains the preset that the scene gets by itself, with changes such as ``refine_poses=true``."""
-    config = configure(scene.path, steps=steps, changes=changes)
-    method = config.method.build(scene)
-    state = TrainingState.begin(method, RayBatches(scene, scene.train_indices, seed=method.settings.seed))
+def train(scene: Scene, steps: int, changes: list[str], method: str = AUTO) -> ShortRun:
+    """Trains a preset, or the one that the scene gets by itself, with changes such as ``refine_poses=true``."""
+    built = configure(scene.path, method, steps=steps, changes=changes).method.build(scene)
+    state = TrainingState.begin(built, built.batches(scene, scene.train_indices, built.settings.seed))
     began = time.monotonic()
     while state.progress < 1:
         take_step(state)
-    return ShortRun(method, state.step, time.monotonic() - began)
+    return ShortRun(built, state.step, time.monotonic() - began)
 
 
 def some_held_out(scene: Scene, views: int) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -15,6 +16,7 @@ from onefield.configs.pixel_gaussians import PixelSet
 from onefield.configs.reading import changed, to_plain
 from onefield.configs.renderers import WITHOUT_SAMPLER
 from onefield.data.scene import Scene
+from onefield.data.segments import SegmentStore
 from onefield.errors import ResourceError, UsageError
 from onefield.fields.field import Field
 from onefield.kernels.system import memory_available
@@ -24,6 +26,8 @@ from onefield.training.memory import MemoryNeed, opening_need, refusal, renderin
 # A proposed setting is this share smaller than the last one that did not fit, and at least by one.
 _SMALLER = 1 / 16
 _LARGEST_DOWNSCALE = 16
+# What two models hold, or one with its running average, which is copied to be drawn, of what one holds.
+_MODELS = {"dual": 2.0, "ema": 1.5}
 
 
 def require_training_memory(config: MethodConfig, scene: Scene, downscale: int = 1) -> None:
@@ -87,7 +91,15 @@ def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler | No
 
 def _training_need(config: MethodConfig, scene: Scene, downscale: int) -> MemoryNeed:
     field, sampler = sized_parts(config, scene)
-    return training_need(field, sampler, config.training, scene, downscale=downscale)
+    need = training_need(field, sampler, config.training, scene, downscale=downscale)
+    if config.distractors == "none":
+        return need
+    segments = SegmentStore(scene)
+    return replace(
+        need,
+        parameters=int(need.parameters * _MODELS.get(config.distractors, 1.0)),
+        pictures=need.pictures + sum(segments.byte_size(int(index)) for index in scene.train_indices),
+    )
 
 
 def _size_key(config: FieldConfig) -> str:

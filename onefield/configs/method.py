@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from onefield.configs.distractors import against_distractors
 from onefield.configs.fields import STARTED_FROM_SCENE, DistanceField, FieldConfig, HashField, sized_field
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import build_objective
@@ -122,6 +123,9 @@ class MethodConfig:
         prefilter: ask for density without gradients first and train only on samples that are seen.
         refine_poses: learn corrections of the training cameras.
         appearance: learned for each image: ``none``, ``exposure``, ``affine`` or ``code``.
+        distractors: what keeps passers-by and the like, which single photos show, out of a set of Gaussians: ``none``;
+            ``dual``, a second model with masks of another kind, for twice the memory and thrice the time; or ``ema``, a
+            running average of the first model instead, for half as much more of both.
     """
 
     method: str
@@ -133,6 +137,7 @@ class MethodConfig:
     prefilter: bool = True
     refine_poses: bool = False
     appearance: str = "none"
+    distractors: str = "none"
     training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
 
     def build(self, scene: Scene, starting: bool = True) -> Method:
@@ -146,6 +151,15 @@ class MethodConfig:
             DataError: what a set of Gaussians starts from can't be read.
             UsageError: parts that can't meet, or an unknown loss or background.
         """
+        if self.distractors == "none":
+            return self._alone(scene, starting)
+        other = replace(self, training=replace(self.training, seed=self.training.seed + 1))
+        return against_distractors(
+            self.distractors, scene, self._alone(scene, starting), lambda: other._alone(scene, starting)
+        )
+
+    def _alone(self, scene: Scene, starting: bool) -> Method:
+        """One model, without what distractors ask for."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             built = self._built_field(scene, starting)

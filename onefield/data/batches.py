@@ -34,12 +34,14 @@ class RayBatch:
         distances: measured distance along each ray in normalised units, NaN where nothing was measured; None where it
             was not asked for.
         counted: pixels to learn from, where some of a whole picture are masked; None where all are.
+        corner: row and column of the first pixel in its photo, where the pixels are a picture or a window of one.
     """
 
     rays: Rays
     colors: Float[Tensor, "R c"]
     distances: Float[Tensor, "R"] | None = None
     counted: Bool[Tensor, "R"] | None = None
+    corner: tuple[int, int] | None = None
 
 
 def checked_views(scene: Scene, indices: Sequence[int] | Tensor, distances: bool) -> list[int]:

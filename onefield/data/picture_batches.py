@@ -67,7 +67,12 @@ class PictureBatches:
             torch.from_numpy(self._pixels(view, height, width)[window].reshape(rows * columns, -1) / np.float32(255)),
             self._measured(view, height, width)[window].reshape(-1) if self._with_distances else None,
             None if self._scene.masks is None else self._scene.masks.mask(view)[window].reshape(-1),
+            corner=(top, left),
         )
+
+    def shuffled(self, seed: int) -> PictureBatches:
+        """Another sequence of the same pictures."""
+        return PictureBatches(self._scene, self._indices, seed=seed, distances=self._with_distances)
 
     def state(self) -> dict[str, Tensor]:
         """What `load_state` needs to go on with the next batch."""

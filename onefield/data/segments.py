@@ -47,6 +47,10 @@ class SegmentStore:
         """Views that have a label map."""
         return sum(file is not None for file in self._files)
 
+    def given(self, index: int) -> bool:
+        """Whether a view has a label map."""
+        return self._files[index] is not None
+
     def byte_size(self, index: int) -> int:
         """Bytes that the segments of a view are kept in."""
         width, height = self._images.pictures[index].size

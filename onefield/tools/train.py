@@ -57,7 +57,8 @@ def run_command(
         output: the run's folder; runs/SCENE/METHOD-TIME by default.
         resume: go on with the run at this path, or with the newest below it.
         seed: of all random numbers.
-        set: further settings as key=value, such as field.levels=12 losses.distortion=0.01.
+        set: further settings as key=value, such as field.levels=12 losses.distortion=0.01, or distractors=dual (with
+            --method splat) for photos that passers-by walk through.
         photos: what to make of them.
         view: open a page in which the field is seen while it is trained; training can be paused there.
         gate: where that page is, and who may open it.
@@ -176,8 +177,7 @@ def _with_budget(opened: Run, steps: int | None, time: str | None) -> Run:
         raise UsageError("--resume keeps the run's own budget; leave --time out, or give --steps to train longer.")
     if steps is None:
         return opened
-    training = replace(opened.method.settings, steps=steps)
-    return replace(opened, method=replace(opened.method, settings=training))
+    return replace(opened, method=opened.method.lasting(steps))
 
 
 def _described(opened: Run) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.scene import Scene
@@ -17,10 +18,13 @@ from onefield.errors import DivergedError, ResourceError
 from onefield.losses.term import Evidence
 from onefield.renderers.background import composite_alpha
 from onefield.training.checkpoints import load_checkpoint
+from onefield.training.distractors import WARM_UP
 from onefield.training.evaluation import QuickCheck
+from onefield.training.gaussian_editing import averaged_gaussians
 from onefield.training.method import Method
 from onefield.training.run_folder import RunFolder
 from onefield.training.state import TrainingState
+from onefield.types import Rays
 
 # A batch now and then overflows by itself; a run that is lost overflows at every step.
 BAD_STEPS_BEFORE_ROLLBACK = 5
@@ -208,7 +212,21 @@ class _Loop:
 
 
 def take_step(state: TrainingState) -> StepResult:
-    """One step: rays, rendering, objective, gradients, update."""
+    """One step: rays, rendering, objective, gradients, update; of the companion, too, where there is one."""
+    if state.companion is None:
+        return _learn(state, None)
+    state.companion.follow(state)
+    own, other = _learn(state, state.companion), _learn(state.companion, state)
+    return StepResult(
+        own.loss,
+        own.terms | {f"companion_{name}": value for name, value in other.terms.items()},
+        own.rays + other.rays,
+        own.samples + other.samples,
+        own.trouble or other.trouble,
+    )
+
+
+def _learn(state: TrainingState, other: TrainingState | None) -> StepResult:
     method, settings = state.method, state.method.settings
     for strategy in method.strategies:
         strategy.before_step(method.field, state.optimizer, state.progress)
@@ -221,6 +239,10 @@ def take_step(state: TrainingState) -> StepResult:
     if method.appearance is not None:
         prediction = method.appearance.of_images(prediction, rendering.opacity, background, rays.camera_indices)
     target = composite_alpha(colors, background)
+    judgement = None
+    if method.distractors is not None:
+        judgement = method.distractors.judge(prediction, target, batch, state.step)
+        prediction = judgement.prediction
     if batch.counted is not None:
         prediction = torch.where(batch.counted[:, None], prediction, target)
     evidence = Evidence(
@@ -234,6 +256,9 @@ def take_step(state: TrainingState) -> StepResult:
         progress=state.progress,
     )
     terms = {term.name: term.weight * term.evaluate(evidence) for term in method.objective}
+    agrees = judgement is not None and state.progress >= WARM_UP
+    if agrees:
+        terms["agreement"] = method.distractors.agreement(rendering.color, _shown_by(state, other, rays, background))
     loss = torch.stack(list(terms.values())).sum()
     state.optimizer.zero_gradients()
     if loss.requires_grad:
@@ -243,12 +268,23 @@ def take_step(state: TrainingState) -> StepResult:
         state.optimizer.step(settings.rate_factor(state.progress), state.progress, state.rate_scale)
         for strategy in method.strategies:
             strategy.after_step(method.field, state.optimizer, rendering, state.progress, state.generator)
+        if agrees:
+            method.distractors.learn(judgement, state.step)
     state.step += 1
     # a renderer that keeps no samples has asked, and learned from, all that it looked at
     samples = rendering.looks if rendering.samples is None else len(rendering.samples)
     _adapt_rays(state, len(rays), samples + LOOK_COST * (rendering.looks - samples))
     values = {name: value.item() for name, value in terms.items()}
     return StepResult(loss.item(), values, len(rays), samples, trouble)
+
+
+@torch.no_grad()
+def _shown_by(
+    state: TrainingState, other: TrainingState | None, rays: Rays, background: Float[Tensor, "R 3"]
+) -> Float[Tensor, "R 3"]:
+    """The same pixels as the companion has them or, without one, the running average of the field."""
+    field = averaged_gaussians(state.method.field, state.optimizer) if other is None else other.method.field
+    return state.method.renderer.render(field, rays, None, background=background).color
 
 
 def non_finite(loss: Tensor, parameters: dict[str, torch.nn.Parameter]) -> str | None:

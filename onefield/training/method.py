@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from onefield.fields.field import Field
 from onefield.losses.term import LossTerm
 from onefield.renderers.renderer import Renderer
 from onefield.training.appearance import Appearance
+from onefield.training.distractors import Distractors
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
@@ -67,6 +68,9 @@ class Method:
         poses: corrections of the training cameras; None takes the poses as they are.
         appearance: corrections of colours, image by image; None takes photos as they are.
         rates: of groups of parameters that don't learn at the rates of the settings.
+        distractors: masks for what single photos show and the scene does not; None trusts photos as they are.
+        companion: a second method that is trained alongside on views of its own, and held to what this one shows as
+            this one is to it; all that is asked of a trained method is asked of the first one.
     """
 
     name: str
@@ -78,14 +82,21 @@ class Method:
     poses: PoseRefinement | None = None
     appearance: Appearance | None = None
     rates: dict[str, GroupRate] = field(default_factory=dict)
+    distractors: Distractors | None = None
+    companion: Method | None = None
 
     def model(self) -> nn.ModuleDict:
         """Everything that is learned or grown, under the names that checkpoints use."""
-        corrections = {"poses": self.poses, "appearance": self.appearance}
+        others = {"poses": self.poses, "appearance": self.appearance, "distractors": self.distractors}
         return nn.ModuleDict(
             {"field": self.field, "renderer": self.renderer}
-            | {name: module for name, module in corrections.items() if module is not None}
+            | {name: module for name, module in others.items() if module is not None}
         )
+
+    def lasting(self, steps: int) -> Method:
+        """The same with another budget of steps."""
+        companion = None if self.companion is None else self.companion.lasting(steps)
+        return replace(self, settings=replace(self.settings, steps=steps), companion=companion)
 
     def batches(self, scene: Scene, indices: Sequence[int] | Tensor, seed: int) -> RayBatches | PictureBatches:
         """What to train on or to check against: rays of many views, or whole pictures, as the renderer takes them."""

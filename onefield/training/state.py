@@ -18,6 +18,8 @@ from onefield.training.optimizer import Adam, GroupRate
 _GENERATOR_KEY = "generator"
 _BATCHES_PREFIX = "batches."
 _STRATEGY_PREFIX = "strategy."
+_COMPANION_PREFIX = "companion."
+_COMPANION_MODEL_PREFIX = "companion.model."
 
 
 @dataclass
@@ -29,6 +31,7 @@ class TrainingState:
         elapsed: seconds of training so far, over all sittings.
         rate_scale: falls when the run had to go back after values that were not finite.
         rollbacks: how often that happened.
+        companion: of the method that is trained alongside; it goes by this one's clock.
     """
 
     method: Method
@@ -41,6 +44,7 @@ class TrainingState:
     rate_scale: float = 1.0
     rollbacks: int = 0
     recent_samples: list[float] = field(default_factory=list)
+    companion: TrainingState | None = None
 
     @staticmethod
     def begin(method: Method, batches: RayBatches | PictureBatches) -> TrainingState:
@@ -53,17 +57,63 @@ class TrainingState:
         rates["poses"] = GroupRate(settings.pose_rate)
         rates["appearance"] = GroupRate(settings.appearance_rate)
         rates |= method.rates
-        optimizer = Adam(dict(method.model().named_parameters()), groups, rates, beta2=settings.beta2)
+        optimizer = Adam(
+            dict(method.model().named_parameters()),
+            groups,
+            rates,
+            beta2=settings.beta2,
+            average_decay=None if method.distractors is None else method.distractors.average_decay,
+        )
+        companion = None
+        if method.companion is not None:
+            companion = TrainingState.begin(method.companion, batches.shuffled(method.companion.settings.seed))
         return TrainingState(
-            method, batches, optimizer, cpu_generator(settings.seed), rays_per_step=settings.first_rays
+            method,
+            batches,
+            optimizer,
+            cpu_generator(settings.seed),
+            rays_per_step=settings.first_rays,
+            companion=companion,
         )
 
     @property
     def progress(self) -> float:
         return self.method.settings.progress(self.step, self.elapsed)
 
+    def follow(self, other: TrainingState) -> None:
+        """Takes over another run's clock, and its learning rates' factor."""
+        self.step, self.elapsed, self.rate_scale = other.step, other.elapsed, other.rate_scale
+
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint of the current step."""
+        model, tensors, facts = self._record()
+        if self.companion is not None:
+            other, others, facts["companion"] = self.companion._record()
+            tensors |= {_COMPANION_MODEL_PREFIX + name: tensor for name, tensor in other.items()}
+            tensors |= {_COMPANION_PREFIX + name: tensor for name, tensor in others.items()}
+        return save_checkpoint(folder, self.step, model, tensors, facts, method=self.method.name)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes over a checkpoint, to the same numbers.
+
+        Raises:
+            DataError: it belongs to another configuration.
+        """
+        self._take_over(checkpoint.model, checkpoint.optimizer, checkpoint.state)
+        self.step = checkpoint.step
+        if self.companion is None:
+            return
+        if "companion" not in checkpoint.state:
+            raise DataError(
+                f"{checkpoint.path} holds one model, but the method '{self.method.name}' trains two; use the "
+                "configuration that the run was trained with."
+            )
+        model, memory = (_of(prefix, checkpoint.optimizer) for prefix in (_COMPANION_MODEL_PREFIX, _COMPANION_PREFIX))
+        self.companion._take_over(model, memory, checkpoint.state["companion"])
+        self.companion.step = checkpoint.step
+
+    def _record(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict]:
+        """The model, all other tensors, and plain facts."""
         tensors = self.optimizer.state_tensors() | {_GENERATOR_KEY: self.generator.get_state()}
         tensors |= {_BATCHES_PREFIX + name: tensor for name, tensor in self.batches.state().items()}
         for number, strategy in enumerate(self.method.strategies):
@@ -76,24 +126,17 @@ class TrainingState:
             "recent_samples": self.recent_samples,
         }
         model = {name: tensor.detach() for name, tensor in self.method.model().state_dict().items()}
-        return save_checkpoint(folder, self.step, model, tensors, facts, method=self.method.name)
+        return model, tensors, facts
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Takes over a checkpoint, to the same numbers.
-
-        Raises:
-            DataError: it belongs to another configuration.
-        """
+    def _take_over(self, model: dict[str, Tensor], tensors: dict[str, Tensor], facts: dict) -> None:
         for strategy in self.method.strategies:
-            strategy.match(self.method.field, checkpoint.model, self.optimizer)
-        load_model(self.method, checkpoint.model)
-        self.optimizer.load_tensors(checkpoint.optimizer)
-        self.generator.set_state(checkpoint.optimizer[_GENERATOR_KEY])
-        self.batches.load_state(_of(_BATCHES_PREFIX, checkpoint.optimizer))
+            strategy.match(self.method.field, model, self.optimizer)
+        load_model(self.method, model)
+        self.optimizer.load_tensors(tensors)
+        self.generator.set_state(tensors[_GENERATOR_KEY])
+        self.batches.load_state(_of(_BATCHES_PREFIX, tensors))
         for number, strategy in enumerate(self.method.strategies):
-            strategy.load_state(_of(f"{_STRATEGY_PREFIX}{number}.", checkpoint.optimizer))
-        facts = checkpoint.state
-        self.step = checkpoint.step
+            strategy.load_state(_of(f"{_STRATEGY_PREFIX}{number}.", tensors))
         self.elapsed = float(facts["elapsed"])
         self.rays_per_step = int(facts["rays_per_step"])
         self.rate_scale = float(facts["rate_scale"])
