@@ -24,9 +24,10 @@ from onefield.types import Gaussians
 
 NEIGHBOURS = 8
 # One boundary Gaussian counts as much as this share of its differences to neighbours: colours there are samples of a
-# texture, of which single ones must not print through to the inside.
-BOUNDARY_WEIGHT = 0.3
-CLUSTERS = 8
+# texture, of which single ones must not print through to the inside. With 0.3 and eight clusters, colours of two
+# trained sets that had been cut and tinted ended 1.8 and 1.3 times as far from the truth.
+BOUNDARY_WEIGHT = 0.05
+CLUSTERS = 4
 # The gain is drawn towards one as if by this share of all pairs at the seam, spread over half the range of colours.
 _UNIT_GAIN_SHARE = 0.02
 # Corrections at the seam that no cluster explains die out over about four neighbours: 1 / 4^2.
@@ -87,7 +88,9 @@ def harmonized(target: Gaussians, boundary: Boundary) -> Gaussians:
     graph = _neighbourhood(_places(target))
 
     def carried(colors: Float[np.ndarray, "T 3"], decay: float) -> Float[np.ndarray, "T 3"]:
-        return _carried_inward(graph, boundary.members, boundary.colors - colors[boundary.members], decay)
+        # what neighbours in the target have, since the one Gaussian's own colour is chance
+        shown = boundary.own + (colors - first)[boundary.members]
+        return _carried_inward(graph, boundary.members, boundary.colors - shown, decay)
 
     tuned = before + _cluster_means(first, carried(before, 0.0))
     constant = torch.from_numpy(tuned + carried(tuned, _DECAY)).to(target.harmonics[0])[:, None]
@@ -96,10 +99,16 @@ def harmonized(target: Gaussians, boundary: Boundary) -> Gaussians:
 
 
 def _gain(boundary: Boundary) -> Float[np.ndarray, "3"]:
-    """What the target's colours must be multiplied by to vary along the seam as the source's do, a channel."""
+    """What the target's colours must be multiplied by to vary along the seam as the source's do, a channel.
+
+    The ratio of the deviations, as far as colours on both sides go together: where they don't, both vary by chance, and
+    a fit of the one to the other would take the target's contrast away.
+    """
     x, y = boundary.own - boundary.own.mean(0), boundary.colors - boundary.colors.mean(0)
     hold = _UNIT_GAIN_SHARE * len(x) * (0.5 / CONSTANT_HARMONIC) ** 2
-    return ((x * y).sum(0) + hold) / (np.square(x).sum(0) + hold)
+    own, other, both = np.square(x).sum(0), np.square(y).sum(0), (x * y).sum(0)
+    explained = np.square(np.maximum(both, 0)) / np.maximum(own * other, np.finfo(float).tiny)
+    return 1 + explained * (np.sqrt((other + hold) / (own + hold)) - 1)
 
 
 def _places(gaussians: Gaussians) -> Float[np.ndarray, "P 3"]:

@@ -75,6 +75,26 @@ def test_a_colour_cast_goes_and_the_texture_stays(gain, shift):
     )
 
 
+def test_contrast_stays_where_colours_across_the_seam_have_nothing_in_common():
+    """Each Gaussian of a trained set has a colour of its own, whatever its neighbours have."""
+    whole = plane()
+    noise = torch.randn(whole.harmonics[0].shape, generator=torch.Generator().manual_seed(7))
+    whole = replace(whole, harmonics=(noise, *whole.harmonics[1:]))
+    left = whole.means[:, 0] < 0.5
+    source, truth = whole[left], whole[~left]
+    target = cast(truth, (1.0, 1.0, 1.0), (0.8, -0.5, 0.3))
+    boundary = boundary_between(target, source)
+    after = harmonized(target, boundary)
+    changes = (after.harmonics[0] - target.harmonics[0])[:, 0]
+    # the cast, and what happens to lie at the seam
+    wanted = torch.from_numpy((boundary.colors - boundary.own).mean(0)).float()
+    torch.testing.assert_close(changes.mean(0), wanted, atol=0.1, rtol=0)
+    inside = target.means[:, 0] > 0.7
+    assert float(changes[inside].std(0).max()) < 0.1
+    for band, was in zip(after.harmonics[1:], target.harmonics[1:], strict=True):
+        assert float((band - was).abs().max()) < 0.1 * float(was.abs().max())
+
+
 def test_only_the_targets_colours_change():
     source, truth = halves()
     target = cast(truth, (1.0, 1.0, 1.0), (0.5, 0.5, -0.5))
