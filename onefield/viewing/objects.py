@@ -35,6 +35,11 @@ _FIRST_LOOK = (1.2, -1.2, 0.8)
 _BOX_COLOR, _PATH_COLOR = (220, 40, 40), (20, 140, 60)
 
 
+def frustum_size(scene: Scene) -> float:
+    """How large the photos' cameras are drawn, world units."""
+    return _CAMERA_SHARE * float(scene.cameras.positions.norm(dim=1).median())
+
+
 class SceneCameras:
     """The photos' cameras, at most `MOST_CAMERAS` at even steps; blue where trained on, orange where held out.
 
@@ -47,7 +52,7 @@ class SceneCameras:
         cameras = scene.cameras.to("cpu")
         step = -(-len(cameras) // MOST_CAMERAS)
         held_out = set(scene.test_indices.tolist())
-        scale = _CAMERA_SHARE * float(cameras.positions.norm(dim=1).median())
+        scale = frustum_size(scene)
         self._handles: dict[int, viser.CameraFrustumHandle] = {}
         self._waiting = list(range(0, len(cameras), step))[::-1]
         for index in reversed(self._waiting):

@@ -15,10 +15,11 @@ from onefield.data.scene import Scene
 from onefield.errors import DataError
 from onefield.export.formats import MESH_FORMATS, read_mesh
 from onefield.meshing.geometry import transformed
+from onefield.meshing.preview import telling_views
 from onefield.training.loop import Progress
 from onefield.training.run_folder import RunFolder
 from onefield.types import Bounds
-from onefield.viewing.objects import SceneCameras, add_mesh
+from onefield.viewing.objects import SceneCameras, add_mesh, frustum_size
 from onefield.viewing.panel import CropControls, PathControls, TrainingControls, view_of
 from onefield.viewing.pictures import QUANTITIES, Painter, Picture
 from onefield.viewing.window import Window
@@ -34,8 +35,6 @@ _MOST_SAVED = 0.1
 _NAP_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.25
 _ROUGH_QUALITY, _SHARP_QUALITY = 70, 92
-# The first view is taken from behind the first camera, so that no camera's picture stands in the way.
-_STEP_BACK = 1.3
 MESH = "mesh"
 
 _logger = logging.getLogger("onefield.viewing")
@@ -85,7 +84,7 @@ class FieldPage:
         visible.on_update(lambda event: self._cameras.show(visible.value))
         self._crop = CropControls(server, scene, folder, self._look_again)
         PathControls(server, scene, folder)
-        _stand_behind_first_camera(server, scene)
+        _stand_at_a_camera(server, scene)
         server.on_client_connect(self._welcome)
         server.on_client_disconnect(self._forget)
 
@@ -225,12 +224,14 @@ def _exported_mesh(server: viser.ViserServer, scene: Scene, folder: RunFolder) -
     return add_mesh(server, transformed(mesh, scene.transform.matrix), visible=False)
 
 
-def _stand_behind_first_camera(server: viser.ViserServer, scene: Scene) -> None:
-    chosen = int(scene.train_indices[0]) if len(scene.train_indices) else 0
-    pose = scene.cameras.camera_to_world[chosen].cpu()
+def _stand_at_a_camera(server: viser.ViserServer, scene: Scene) -> None:
+    """Where photos saw most, and just before that camera's picture; behind the cameras nothing is known but fog."""
+    cameras = (scene.cameras[scene.train_indices] if len(scene.train_indices) else scene.cameras).to("cpu")
+    pose = cameras.camera_to_world[telling_views(cameras)[0]]
     eye, forward = pose[:, 3], pose[:, 2]
+    before = 2 * frustum_size(scene)
     # the point of the axis that is nearest to the middle of the scene: what one turns about
-    middle = eye + max(float(-eye @ forward), torch.finfo(torch.float32).eps) * forward
-    server.initial_camera.position = tuple((middle + _STEP_BACK * (eye - middle)).tolist())
+    middle = eye + max(float(-eye @ forward), 2 * before) * forward
+    server.initial_camera.position = tuple((eye + before * forward).tolist())
     server.initial_camera.look_at = tuple(middle.tolist())
     server.initial_camera.fov = typical_vertical_fov(scene)
