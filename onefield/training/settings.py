@@ -40,7 +40,7 @@ class TrainingSettings:
     encoding_rate: float = 2e-2
     network_rate: float = 3e-3
     network_decay: float = 0.0
-    pose_rate: float = 1e-3
+    pose_rate: float = 3e-4
     appearance_rate: float = 5e-3
     warmup: float = 0.01
     final_rate: float = 0.03

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import torch
-
 from onefield.data.paths import typical_vertical_fov
 from onefield.data.scene import Scene
 from onefield.errors import DataError
