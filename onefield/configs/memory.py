@@ -14,7 +14,7 @@ from onefield.configs.gaussians import GaussianSet
 from onefield.configs.method import MethodConfig, outlook
 from onefield.configs.pixel_gaussians import PixelSet
 from onefield.configs.reading import changed, to_plain
-from onefield.configs.renderers import WITHOUT_SAMPLER
+from onefield.configs.renderers import WITHOUT_SAMPLER, RayCast
 from onefield.data.scene import Scene
 from onefield.data.segments import SegmentStore
 from onefield.errors import ResourceError, UsageError
@@ -91,7 +91,8 @@ def sized_parts(config: MethodConfig, scene: Scene) -> tuple[Field, Sampler | No
 
 def _training_need(config: MethodConfig, scene: Scene, downscale: int) -> MemoryNeed:
     field, sampler = sized_parts(config, scene)
-    need = training_need(field, sampler, config.training, scene, downscale=downscale)
+    cast = isinstance(config.renderer, RayCast)
+    need = training_need(field, sampler, config.training, scene, cast=cast, downscale=downscale)
     if config.distractors == "none":
         return need
     segments = SegmentStore(scene)
@@ -124,7 +125,8 @@ def _cure(config: MethodConfig, scene: Scene, downscale: int, need: MemoryNeed, 
             if others + (need.pictures + need.views) * (downscale / factor) ** 2 <= available:
                 return f"make the pictures smaller with --downscale {factor}"
         return "free memory, or train on a machine that has more"
-    keys = {"parameters": _size_key(config.field), "grid": "sampler.resolution", "samples": "training.samples_per_step"}
+    step = "training.most_rays" if isinstance(config.renderer, WITHOUT_SAMPLER) else "training.samples_per_step"
+    keys = {"parameters": _size_key(config.field), "grid": "sampler.resolution", "samples": step}
     key = keys[need.largest]
     part, name = key.split(".")
     value = to_plain(config)[part].get(name, 0)
