@@ -14,6 +14,7 @@ from onefield.kernels.structural_similarity import structural_similarity
 from onefield.training.distractors import (
     DistractorMask,
     Distractors,
+    HardMask,
     Residuals,
     SoftMask,
     dense_segments,
@@ -102,6 +103,28 @@ def test_segments_denser_than_the_picture_are_taken_whole():
     assert not dense_segments(labels, outstanding, counted)[0, :4].any()
     counted[0, 1] = False
     assert dense_segments(labels, outstanding, counted)[0, :4].all()
+
+
+class Halves:
+    """Segments of a photo cut down the middle."""
+
+    def __init__(self, given: bool) -> None:
+        self.from_file = given
+
+    def given(self, index: int) -> bool:
+        return self.from_file
+
+    def labels(self, index: int, corner: tuple[int, int], shape: tuple[int, int]) -> torch.Tensor:
+        return (torch.arange(shape[1]) >= shape[1] // 2).long().expand(shape)
+
+
+def test_segments_of_a_file_need_be_denser_and_pieces_cut_by_colour_three_times_as_dense():
+    colors = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(4))
+    colors[:8, -4:] += 1  # all that stands out is to the right: twice as dense there as overall
+    weights = HardMask(Halves(given=True))(residuals(colors, colors))
+    assert not weights[:, WIDTH // 2 :].any()
+    assert (weights[:, : WIDTH // 2] == 1).all()
+    assert (HardMask(Halves(given=False))(residuals(colors, colors)) == 1).all()
 
 
 def test_a_soft_mask_starts_open_and_learns_what_differs():
