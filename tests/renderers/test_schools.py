@@ -9,6 +9,7 @@ import torch
 
 from onefield.cameras import Cameras
 from onefield.fields.gaussians import GaussianField
+from onefield.kernels import use
 from onefield.renderers.schools import SCHOOLS
 from onefield.renderers.splat import SplatRenderer
 from onefield.types import Bounds, Gaussians
@@ -124,6 +125,20 @@ def test_pictures_are_those_of_the_schools_own_cuts(name):
     fast = drawn(name, torch.float32)
     assert float((fast - truth)[~close].abs().max()) < 1e-5
     assert float(close.double().mean()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["inria", "gsplat-1.5.3", "mip-splatting"])
+def test_kernels_learn_what_the_references_do(name):
+    answers = []
+    for mode in ("fast", "reference"):
+        some = field(torch.float32)
+        with use(mode):
+            shown = SplatRenderer(school=SCHOOLS[name]).render(some, view().image_rays(0)).color
+            (shown * torch.linspace(-1, 1, len(shown))[:, None]).sum().backward()
+        answers.append([p.grad for p in some.parameters()])
+    for fast, reference in zip(*answers, strict=True):
+        scale = max(1.0, float(reference.abs().max()))
+        assert float((~torch.isclose(fast, reference, atol=2e-4 * scale, rtol=1e-2)).double().mean()) < 0.01
 
 
 def test_every_number_shows():
