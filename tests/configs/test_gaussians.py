@@ -17,6 +17,7 @@ from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
 from onefield.fields.gaussians import CONSTANT_HARMONIC
+from onefield.kernels.gaussian_footprints import rotations
 from onefield.training.densification import Adaptive, Mcmc
 from onefield.types import PointCloud
 
@@ -54,6 +55,18 @@ def test_without_points_it_starts_at_random_denser_in_the_region_than_around(sce
     assert float((reach <= 1).double().mean()) == pytest.approx((1 / (2 - 1 / 8)) ** 3, abs=0.03)
     far, near = reach > 4, reach < 1
     assert field.log_scales[far].mean() > field.log_scales[near].mean() + 1
+
+
+def test_surfels_start_as_thin_discs_turned_anyhow(scene):
+    method = changed(preset("surfels"), ["field.first=400"]).build(scene)
+    log_scales, normals = method.field.log_scales.detach(), rotations(method.field.quaternions.detach())[:, :, 2]
+    assert bool((log_scales[:, 2] < log_scales[:, :2].amin(1) - 3).all())
+    assert float(normals.mean(0).norm()) < 0.2
+    assert float(normals.abs().mean(0).min()) > 0.4
+    with pytest.raises(UsageError, match=r"renderer\.antialiased"):
+        changed(preset("surfels"), ["renderer.antialiased=true"])
+    with pytest.raises(UsageError, match="'ellipsoids'"):
+        changed(preset("surfels"), ["renderer.primitive=ellipsoid"])
 
 
 def write_points(path: Path, points: torch.Tensor) -> None:
@@ -131,19 +144,30 @@ def test_each_densification_has_its_strategy_and_the_means_learn_by_the_cameras_
 def test_splatting_needs_gaussians_and_volumes_refuse_structure(scene):
     with pytest.raises(UsageError, match="no set of them"):
         changed(preset("ngp"), ["renderer.kind=splat"]).build(scene)
-    with pytest.raises(UsageError, match=r"losses\.dssim"):
-        changed(preset("ngp"), ["losses.dssim=0.2"]).build(scene)
+    for name in ("dssim", "normal_consistency", "depth_distortion"):
+        with pytest.raises(UsageError, match=rf"losses\.{name}"):
+            changed(preset("ngp"), [f"losses.{name}=0.2"]).build(scene)
 
 
-@pytest.mark.parametrize("densification", ["mcmc", "original", "absolute", "none"])
-def test_a_run_that_stops_goes_on_to_the_same_numbers(folder, tmp_path, densification):
+@pytest.mark.parametrize(
+    ("method", "densification"),
+    [
+        ("splat", "mcmc"),
+        ("splat", "original"),
+        ("splat", "absolute"),
+        ("splat", "none"),
+        ("surfels", "mcmc"),
+        ("surfels", "absolute"),
+    ],
+)
+def test_a_run_that_stops_goes_on_to_the_same_numbers(folder, tmp_path, method, densification):
     settings = [
         f"field.densification={densification}", "field.first=60", "field.most=150", "field.events=10",
         "field.pull=1e-9", "field.growth=1.2",
     ]  # fmt: skip
 
     def opened(name):
-        return start_run(configure(folder, "splat", steps=24, changes=settings), tmp_path / name)
+        return start_run(configure(folder, method, steps=24, changes=settings), tmp_path / name)
 
     whole, broken = opened("whole"), opened("broken")
     run(whole)

@@ -109,6 +109,23 @@ def test_a_ball_of_gaussians_is_fused_where_it_is(scene):
     torch.testing.assert_close(surface.mesh.colors.mean(0), torch.tensor([0.9, 0.3, 0.1]), atol=0.02, rtol=0)
 
 
+def test_a_ball_of_surfels_is_fused_even_where_scenes_are_bounded(scene):
+    outward = torch.nn.functional.normalize(torch.randn(3000, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    flat = torch.tensor([0.02, 0.02, 1e-4]).log().expand(3000, 3)
+    constant = ((torch.tensor([0.9, 0.3, 0.1]) - 0.5) / CONSTANT_HARMONIC).expand(3000, 1, 3)
+    # half way from z to the normal
+    quaternions = torch.stack([1 + outward[:, 2], -outward[:, 1], outward[:, 0], torch.zeros(3000)], dim=1)
+    shell = Gaussians(RADIUS * outward, flat, quaternions, torch.full((3000,), 4.0), (constant,))
+    renderer = SplatRenderer(primitive="surfels")
+    surfels = Method("test", GaussianField(Bounds.cube(1.0), shell), renderer, (), TrainingSettings())
+    choice = choose_extractor(surfels, replace(scene, bounded=True))
+    assert choice.extractor == "tsdf"
+    surface = method_surface(surfels, scene, choice, resolution=RESOLUTION)
+    off = (surface.mesh.vertices.norm(dim=1) - RADIUS).abs()
+    # pixels are far larger than these discs
+    assert float(off.mean()) < 0.7 * CELL
+
+
 def test_a_crop_keeps_the_size_of_cells(scene, ball):
     box = Bounds((-0.2, -0.2, 0.1), (0.9, 0.9, 0.6))
     mesh = method_surface(ball, scene, choose_extractor(ball, scene), bounds=box, resolution=RESOLUTION).mesh
