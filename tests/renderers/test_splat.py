@@ -132,6 +132,9 @@ def test_every_parameter_pose_and_background_is_differentiated_right(lens):
         def gaussians(self):
             return Gaussians(*leaves[:4], tuple(leaves[4:]))
 
+        def __len__(self):
+            return len(leaves[0])
+
     def pictured(pose, behind, *parameters):
         leaves[:] = parameters
         moved = replace(view, camera_to_world=pose)
