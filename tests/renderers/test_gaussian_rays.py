@@ -108,6 +108,9 @@ def test_every_parameter_ray_and_background_is_differentiated_right():
             means, scales, quaternions, opacities, constant, linear, *lobes = self.given
             return Gaussians(means, scales, quaternions, opacities, (constant, linear), Lobes(*lobes))
 
+        def __len__(self):
+            return len(self.given[0])
+
     def rendered(origins, directions, behind, *parameters):
         answer = renderer.render(Given(parameters), Rays(origins, directions), background=behind)
         return answer.color, answer.depth, answer.opacity
