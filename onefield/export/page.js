@@ -1,11 +1,12 @@
 "use strict";
-// What is shown is a "content": {center, radius, looks, draw(view, projection, look)}, made from the bytes in the page
-// by the entry of CONTENTS that their media type names. z is up.
+// What is shown is a "content": {center, radius, front, looks, draw(view, projection, look)}, made from the bytes in the
+// page by the entry of CONTENTS that their media type names. z is up; the front is a direction, near 0 where there is none.
 const CONTENTS = {};
 
 const FIELD_OF_VIEW = 35 * Math.PI / 180;
 const HIGHEST = Math.PI / 2 - 0.01;  // at the pole itself "up" has no direction
 const START = {azimuth: 0.6, elevation: 0.35};
+const LEAST_FRONT = 0.1;  // shorter ones are those of nearly closed surfaces
 
 class OrbitCamera {
   constructor(content) {
@@ -14,7 +15,9 @@ class OrbitCamera {
   }
 
   reset() {
-    Object.assign(this, START);
+    const [x, y, z] = this.content.front, length = Math.hypot(x, y, z);
+    Object.assign(this, length < LEAST_FRONT ? START :
+      {azimuth: Math.atan2(y, x), elevation: Math.asin(z / length) * HIGHEST / (Math.PI / 2)});
     this.target = [...this.content.center];
     this.distance = this.content.radius / Math.sin(FIELD_OF_VIEW / 2);
   }

@@ -72,6 +72,21 @@ function vertexNormals(positions, indices) {
   return normals;
 }
 
+// Mean of the normals by area: 0 where the surface is closed, else what its outside looks towards, as photographers stood.
+function openSide(positions, indices) {
+  const sum = [0, 0, 0];
+  let area = 0;
+  for (let f = 0; f < indices.length; f += 3) {
+    const [a, b, c] = [3 * indices[f], 3 * indices[f + 1], 3 * indices[f + 2]];
+    const [ux, uy, uz] = [0, 1, 2].map(i => positions[b + i] - positions[a + i]);
+    const [vx, vy, vz] = [0, 1, 2].map(i => positions[c + i] - positions[a + i]);
+    const normal = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
+    area += Math.hypot(...normal);
+    for (let i = 0; i < 3; i++) sum[i] += normal[i];
+  }
+  return sum.map(value => area > 0 ? value / area : 0);
+}
+
 // About the middle of the box around what the faces use.
 function boundingSphere(positions, indices) {
   const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
@@ -111,7 +126,7 @@ CONTENTS["model/gltf-binary"] = (gl, buffer) => {
   gl.enable(gl.DEPTH_TEST);
   const looks = colors ? ["shaded", "colours", "shape"] : ["shape"];
   const place = name => gl.getUniformLocation(program, name);
-  return {center, radius, looks, draw(view, projection, look) {
+  return {center, radius, front: openSide(positions, indices), looks, draw(view, projection, look) {
     gl.useProgram(program);
     gl.uniformMatrix4fv(place("view"), false, view);
     gl.uniformMatrix4fv(place("projection"), false, projection);
