@@ -1,8 +1,8 @@
 """The formats of sets of Gaussians by suffix, and the two verbs over them.
 
-A format is a module with ``write(gaussians, file) -> notes`` and ``read(content, path) -> Gaussians``. ``.ply`` and
-``.glb`` are formats of meshes, too: which of the two a file holds is in its first part, and which of the two is to be
-written a name such as ``scene.splat.glb`` says.
+A format is a module with ``write(gaussians, file) -> notes`` and ``read(content, path) -> Gaussians``. ``.ply``,
+``.glb`` and ``.html`` are formats of meshes, too: which of the two a file holds is in its first part, and which is to
+be written a name such as ``scene.splat.glb`` says.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import torch
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS, Export
 from onefield.export.gaussian_glb import EXTENSION
+from onefield.export.gaussian_html import MEDIA_TYPE
 from onefield.fields.lobes import without_lobes
 from onefield.files import write_atomically
 from onefield.types import Gaussians
 
 GAUSSIAN_FORMATS = {
     ".glb": "onefield.export.gaussian_glb",
+    ".html": "onefield.export.gaussian_html",
     ".ply": "onefield.export.gaussian_ply",
     ".splat": "onefield.export.splat",
     ".spz": "onefield.export.spz",
@@ -34,6 +36,8 @@ GAUSSIAN_FORMATS = {
 
 # More than a header of 62 properties has.
 _HEADER_BYTES = 2**14
+# More than the scripts of a page have, before its content.
+_PAGE_BYTES = 2**16
 # What a GLB says first: magic, version, its length, that of its document; documents longer than this describe meshes.
 _GLB_HEAD = struct.Struct("<4sIII")
 _DOCUMENT_BYTES = 2**24
@@ -120,6 +124,8 @@ def holds_gaussians(path: Path) -> bool:
             head = file.read(_GLB_HEAD.size)
             length = _GLB_HEAD.unpack(head)[-1] if len(head) == _GLB_HEAD.size else 0
             return EXTENSION.encode() in file.read(min(length, _DOCUMENT_BYTES))
+        if suffix == ".html":
+            return MEDIA_TYPE.encode() in file.read(_PAGE_BYTES)
     return False
 
 

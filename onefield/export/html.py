@@ -17,10 +17,9 @@ from onefield.errors import DataError
 from onefield.export import glb
 from onefield.types import Mesh
 
-TITLE = "Mesh"
 _MEDIA_TYPE = "model/gltf-binary"
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
-_CONTENT = re.compile(rb'<script id="content" type="model/gltf-binary">([A-Za-z0-9+/=]*)</script>')
+_CONTENT = re.compile(rb'<script id="content" type="([a-z/-]+)">([A-Za-z0-9+/=]*)</script>')
 _END = b"</html>\n"
 
 
@@ -28,7 +27,7 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     """The page; notes are those of GLB, which the mesh is stored as."""
     content = io.BytesIO()
     notes = glb.write(mesh, content)
-    before, after = _page(_MEDIA_TYPE, ("page.js", "page_mesh.js"))
+    before, after = page_around(_MEDIA_TYPE, "Mesh", ("page.js", "page_mesh.js"))
     file.write(before)
     file.write(base64.b64encode(content.getbuffer()))
     file.write(after)
@@ -37,16 +36,29 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
 
 def read(content: bytes, path: Path) -> Mesh:
     """The mesh out of a page that `write` made."""
-    found = _CONTENT.search(content)
-    if found is None or not content.endswith(_END):
-        raise DataError(f"{path} is no whole page with a mesh in it as Onefield writes them; export it again.")
-    return glb.read(base64.b64decode(found[1], validate=True), path)
+    return glb.read(content_of(content, _MEDIA_TYPE, path, "a mesh"), path)
 
 
-def _page(media_type: str, scripts: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """What stands before and behind the content."""
+def content_of(page: bytes, media_type: str, path: Path, what: str) -> bytes:
+    """What lies inside a page.
+
+    Raises:
+        DataError: it is no whole page with such a content.
+    """
+    found = _CONTENT.search(page)
+    if found is None or found[1] != media_type.encode() or not page.endswith(_END):
+        raise DataError(f"{path} is no whole page with {what} in it as Onefield writes them; export it again.")
+    return base64.b64decode(found[2], validate=True)
+
+
+def page_around(media_type: str, title: str, scripts: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """What stands before and behind the content, which follows in base64.
+
+    Args:
+        scripts: names of the sources that draw it, in order.
+    """
     slots = {
-        "title": TITLE,
+        "title": title,
         "style": _source("page.css"),
         "script": "".join(map(_source, scripts)),
         "media_type": media_type,

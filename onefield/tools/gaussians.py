@@ -16,8 +16,8 @@ from onefield.types import Bounds
 
 
 def wants_gaussians(opened: Run, path: Path) -> bool:
-    """Whether a file is to hold a run's Gaussians rather than its surface: a matter of the name and, for ``.ply``, of
-    the field.
+    """Whether a file is to hold a run's Gaussians rather than its surface: a matter of the name and, for ``.ply`` and
+    ``.html``, of the field.
 
     Raises:
         UsageError: a name of Gaussians, but the run has none.
@@ -25,7 +25,7 @@ def wants_gaussians(opened: Run, path: Path) -> bool:
     if named_for_gaussians(path):
         wanted = True
     else:
-        wanted = path.suffix.lower() == ".ply" and isinstance(opened.method.field, HasGaussians)
+        wanted = path.suffix.lower() in (".ply", ".html") and isinstance(opened.method.field, HasGaussians)
     if not wanted or isinstance(opened.method.field, HasGaussians):
         return wanted
     raise UsageError(

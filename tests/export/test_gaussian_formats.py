@@ -412,3 +412,30 @@ def test_broken_glb_is_refused_in_words(tmp_path, change, words):
 def test_which_names_mean_gaussians():
     names = {"a.ply": False, "a.glb": False, "a.splat.glb": True, "a.b.splat.ply": True, "a.spz": True, "a": False}
     assert {name: named_for_gaussians(Path(name)) for name in names} == names
+
+
+def test_a_page_shows_the_gaussians_of_splat_and_gives_them_back(tmp_path):
+    written = gaussians(20, degree=0)
+    export_gaussians(written, tmp_path / "set.splat")
+    page = export_gaussians(written, tmp_path / "set.html").path
+    text = page.read_text()
+    assert 'CONTENTS["application/x-gaussian-splat"]' in text
+    assert "://" not in text
+    assert holds_gaussians(page)
+    assert named_for_gaussians(tmp_path / "set.splat.html")
+    assert not named_for_gaussians(tmp_path / "set.html")
+    stored = read_gaussians(tmp_path / "set.splat")
+    for one, other in zip(tensors(read_gaussians(page)), tensors(stored), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_pages_of_meshes_and_broken_ones_hold_no_gaussians(tmp_path):
+    triangle = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
+    page = export_mesh(triangle, tmp_path / "mesh.html").path
+    assert not holds_gaussians(page)
+    with pytest.raises(DataError, match="no whole page with Gaussians"):
+        read_gaussians(page)
+    cut = export_gaussians(gaussians(3), tmp_path / "set.html").path
+    cut.write_bytes(cut.read_bytes()[:-20])
+    with pytest.raises(DataError, match="no whole page with Gaussians"):
+        read_gaussians(cut)
