@@ -128,7 +128,7 @@ class MethodConfig:
         appearance: learned for each image: ``none``, ``exposure``, ``affine`` or ``code``.
         distractors: what keeps passers-by and the like, which single photos show, out of a set of Gaussians: ``none``;
             ``dual``, a second model with masks of another kind, for twice the memory and thrice the time; or ``ema``, a
-            running average of the first model instead, for half as much more of both.
+            running average of the first model instead, for half as much more memory and a third more time.
     """
 
     method: str

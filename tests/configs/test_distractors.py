@@ -93,6 +93,16 @@ def test_the_two_models_differ_in_start_views_and_mask(folder):
     assert drawn[0] != drawn[1]
 
 
+def test_the_second_model_goes_by_the_first_ones_clock(folder):
+    scene = load_scene(folder)
+    method = changed(preset("splat"), [*SETTINGS, "distractors=dual", "training.seconds=10"]).build(scene)
+    state = TrainingState.begin(method, method.batches(scene, scene.train_indices, 0))
+    state.elapsed, state.rate_scale = 4.0, 0.5
+    take_step(state)
+    other = state.companion
+    assert (other.step, other.progress, other.rate_scale) == (1, 0.4, 0.5)
+
+
 def test_a_checkpoint_of_one_model_does_not_fill_two(folder, tmp_path):
     alone = begun(folder, tmp_path / "alone", "none")
     run(alone, should_stop=lambda: True)

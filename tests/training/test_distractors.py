@@ -160,6 +160,17 @@ def test_the_slope_of_a_soft_mask_is_that_of_the_absolute_difference():
     torch.testing.assert_close(mask.logits, logits.detach(), atol=1e-4, rtol=1e-4)
 
 
+def test_each_photo_counts_its_own_visits():
+    features = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
+    often, once = (SoftMask([(WIDTH, HEIGHT)] * 2, cell=5) for _ in range(2))
+    for _ in range(9):
+        often.learn(residuals(features=features))
+    for mask in (often, once):
+        mask.learn(residuals(features=features, view=1))
+    assert torch.equal(*(mask(residuals(view=1)) for mask in (often, once)))
+    assert not torch.equal(*(mask(residuals()) for mask in (often, once)))
+
+
 def test_windows_teach_and_ask_the_cells_that_they_show():
     mask = SoftMask([(40, 40)], cell=4)
     features = torch.zeros(10, 12)
