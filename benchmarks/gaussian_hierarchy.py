@@ -2,9 +2,10 @@
 
     python benchmarks/gaussian_hierarchy.py SCENE --downscale 8 --steps 300 --levels 3
 
-Trains a hierarchy of Gaussians, and a free set that begins as a copy of what the hierarchy draws, with the same losses,
-number of steps and degree of colours, and without densification. ``--points`` starts both from a PLY file instead of at
-random (or from the scene's own points). Scores the held-out views; prints one line of JSON a run.
+Trains a hierarchy of Gaussians, and free sets that begin as a copy of what the hierarchy draws, with the same losses,
+number of steps and degree of colours: at the rates of ``splat``, at faster ones, and with MCMC, which moves those that
+do not show. ``--points`` starts all from a PLY file instead of at random (or from the scene's own points). Scores the
+held-out views; prints one line of JSON a run.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ from onefield.training.loop import take_step
 from onefield.training.method import Method
 from onefield.training.state import TrainingState
 
+# The faster rates are those of the hierarchy's colours and sizes, and ten times that of middles.
+_FASTER = ["field.mean_rate=1.6e-3", "field.scale_rate=2e-2", "field.color_rate=2e-2"]
+FREE: dict[str, list[str]] = {
+    "free": ["field.densification=none"],
+    "free, faster": ["field.densification=none", *_FASTER],
+    "free, MCMC": [],
+    "free, MCMC, faster": _FASTER,
+}
+
 
 def main() -> None:
     arguments = parse()
@@ -31,9 +41,14 @@ def main() -> None:
     started = [] if arguments.points is None else [f"field.points={arguments.points}"]
     sizes = [f"field.roots={arguments.roots}", f"field.levels={arguments.levels}"]
     levels = built(scene, arguments.steps, ["field.kind=gaussian-hierarchy", *sizes, *started, *arguments.set])
-    free = built(scene, arguments.steps, ["field.densification=none", "field.degree=0", *started])
-    copy = GaussianField(levels.field.domain, levels.field.gaussians())
-    for name, method in (("in levels", levels), ("free", replace(free, field=copy))):
+    start = levels.field.gaussians()
+    methods = {"in levels": levels}
+    for name, changes in FREE.items():
+        free = built(scene, arguments.steps, ["field.degree=0", f"field.most={len(start)}", *changes, *started])
+        methods[name] = replace(free, field=GaussianField(levels.field.domain, start))
+    for name, method in methods.items():
+        if arguments.only not in ("", name):
+            continue
         run = trained(method, scene)
         facts = {"steps": run.steps, "gaussians": len(run.method.field), "seconds": round(run.seconds, 1)}
         tell(scene=scene.name, gaussians_are=name, **facts, **whole_pictures(run, scene))
@@ -62,6 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--levels", type=int, default=3)
     parser.add_argument("--points")
     parser.add_argument("--views", type=int, default=8, help="held-out views to score")
+    parser.add_argument("--only", default="", help="name of the one run to make")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of the hierarchy")
     return parser.parse_args()
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from onefield.configs import memory
 from onefield.configs.memory import sized_parts
 from onefield.configs.pixel_gaussians import PixelSet
 from onefield.configs.presets import preset
 from onefield.configs.reading import changed
 from onefield.configs.runs import configure, open_run, run, start_run
 from onefield.data.formats import load_scene
-from onefield.errors import UsageError
+from onefield.errors import ResourceError, UsageError
 from onefield.export.formats import read_mesh
 from onefield.export.gaussian_formats import read_gaussians
 from onefield.tools import evaluate, export, render
@@ -88,6 +89,14 @@ def test_memory_follows_the_pixels(scene):
     need, less = (training_need(sized_parts(config, one)[0], None, config.training, one) for one in (loaded, half))
     # shape, orientation and four harmonics of three quarters of the pixels
     assert need.parameters - less.parameters >= 8 * 4 * (3 + 4 + 12) * 3 * (40 * 40 - 20 * 20)
+
+
+def test_without_memory_smaller_photos_are_proposed(scene, monkeypatch):
+    config, loaded = preset("sparse-splat"), load_scene(scene)
+    need = training_need(sized_parts(config, loaded)[0], None, config.training, loaded).total
+    monkeypatch.setattr(memory, "memory_available", lambda: need // 3)
+    with pytest.raises(ResourceError, match=r"smaller with --downscale 2"):
+        memory.require_training_memory(config, loaded)
 
 
 @pytest.mark.parametrize("change", ["field.degree=4", "field.segments=0", "field.reach=1.5", "field.color_rate=-1"])
