@@ -21,7 +21,15 @@ from onefield.errors import ResourceError, UsageError
 from onefield.fields.field import Field
 from onefield.kernels.system import memory_available
 from onefield.renderers.sampling.sampler import Sampler
-from onefield.training.memory import MemoryNeed, opening_need, refusal, rendering_need, require, training_need
+from onefield.training.memory import (
+    LIBRARIES,
+    MemoryNeed,
+    opening_need,
+    refusal,
+    rendering_need,
+    require,
+    training_need,
+)
 
 # A proposed setting is this share smaller than the last one that did not fit, and at least by one.
 _SMALLER = 1 / 16
@@ -117,7 +125,10 @@ def _size_key(config: FieldConfig) -> str:
 def _cure(config: MethodConfig, scene: Scene, downscale: int, need: MemoryNeed, available: int) -> str:
     """The mildest change of the largest part that fits."""
     if isinstance(config.field, PixelSet):
-        factor = math.ceil(downscale * math.sqrt(need.total / max(available, 1)))
+        if available <= LIBRARIES:
+            return "free memory, or train on a machine that has more"
+        # all else is by the pixel
+        factor = math.ceil(downscale * math.sqrt((need.total - LIBRARIES) / (available - LIBRARIES)))
         return f"make the pictures, whose pixels become Gaussians, smaller with --downscale {factor}"
     if need.largest in ("pictures", "views"):
         others = need.total - need.pictures - max(need.views - need.samples, 0)
