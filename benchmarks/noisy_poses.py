@@ -4,8 +4,9 @@
 
 Every camera is turned by ``--degrees`` about a random axis and moved by ``--percent`` of the region of interest's side
 in a random direction. Trains on the poses as they were, on the noisy ones, and on the noisy ones with
-``--refine-poses``. All three are scored alike: the pose of each held-out view fitted on the left half of its picture,
-the right half scored; ``whole`` is the score of the whole pictures at the poses as given. Prints a line of JSON a run.
+``--refine-poses``. All three are scored alike, as by Lin et al., "BARF" (2021), section 4: the true poses of held-out
+views, brought into the frame of the trained cameras by the best similarity, are fitted on the left half of each
+picture, and the right half is scored. Prints a line of JSON a run.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from short_runs import pose_errors, right_halves, some_held_out, tell, train, whole_pictures
+from short_runs import pose_errors, right_halves, similarity_between, some_held_out, tell, train
 
+from onefield.cameras import Cameras
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.training.poses import moved_cameras
@@ -42,10 +44,18 @@ def main() -> None:
             poses=name,
             steps=run.steps,
             seconds=round(run.seconds, 1),
-            halves=right_halves(run, scene, poses=True),
-            whole=whole_pictures(run, scene),
+            halves=right_halves(run, seen_from_truth(scene, clean, cameras), poses=True),
             pose_errors=pose_errors(cameras[trained], clean.cameras[trained]),
         )
+
+
+def seen_from_truth(scene: Scene, clean: Scene, learned: Cameras) -> Scene:
+    """The scene with its held-out cameras where they truly are, in the frame that the training cameras ended in."""
+    trained, held_out = scene.train_indices, scene.test_indices
+    moved = similarity_between(clean.cameras[trained], learned[trained]).apply_cameras(clean.cameras[held_out])
+    poses = scene.cameras.camera_to_world.clone()
+    poses[held_out] = moved.camera_to_world
+    return replace(scene, cameras=replace(scene.cameras, camera_to_world=poses))
 
 
 def disturbed(scene: Scene, degrees: float, percent: float, seed: int = 0) -> Scene:

@@ -75,16 +75,20 @@ def _figures(method: Method, scene: Scene) -> dict[str, float]:
     return {name: round(summary[name], digits) for name, digits in (("psnr", 2), ("ssim", 4))}
 
 
-def aligned(found: Cameras, truth: Cameras) -> Cameras:
-    """Cameras moved by the similarity that brings their centres closest to the true ones (Umeyama 1991)."""
+def similarity_between(found: Cameras, truth: Cameras) -> Similarity:
+    """The one that brings the centres of cameras closest to the true ones (Umeyama 1991)."""
     centers, wanted = found.positions.numpy(), truth.positions.numpy()
     mean, target = centers.mean(0), wanted.mean(0)
     turn, _ = Rotation.align_vectors(wanted - target, centers - mean)
     rotation = turn.as_matrix()
     moved = (centers - mean) @ rotation.T
     scale = float(np.sum(moved * (wanted - target)) / np.sum(moved * moved))
-    similarity = Similarity(scale, torch.from_numpy(rotation), torch.from_numpy(target - scale * rotation @ mean))
-    return similarity.apply_cameras(found)
+    return Similarity(scale, torch.from_numpy(rotation), torch.from_numpy(target - scale * rotation @ mean))
+
+
+def aligned(found: Cameras, truth: Cameras) -> Cameras:
+    """Cameras moved by the similarity that brings their centres closest to the true ones."""
+    return similarity_between(found, truth).apply_cameras(found)
 
 
 def pose_errors(found: Cameras, truth: Cameras) -> dict[str, float]:
