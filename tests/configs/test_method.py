@@ -11,6 +11,7 @@ from onefield.configs.method import BACKGROUNDS, nearest_content, wanted_losses
 from onefield.configs.objective import TERMS
 from onefield.configs.presets import PRESETS, preset
 from onefield.configs.reading import changed
+from onefield.configs.renderers import Splat
 from onefield.configs.samplers import Occupancy, Proposal
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
@@ -151,6 +152,10 @@ def test_depth_needs_maps_and_carving_brings_its_loss(scene: Scene) -> None:
     bounded = wanted_losses({}, dataclasses.replace(seen, bounded=True), Occupancy())
     assert not {"line_of_sight", "near_space"} & set(bounded)
     assert wanted_losses({}, scene, Proposal()) == {"interlevel": 1.0}
+    surfels = Splat(primitive="surfels")
+    for bounded in (True, False):
+        asked = wanted_losses({}, dataclasses.replace(scene, bounded=bounded), Occupancy(), surfels)
+        assert ("depth_distortion" in asked) == bounded
     carved = dataclasses.replace(scene, mask_meaning="carve", masked_views=1)
     assert "carve" in [term.name for term in preset("ngp").build(carved).objective]
     without = changed(preset("ngp"), ["losses.carve=0"]).build(carved)

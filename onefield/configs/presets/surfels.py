@@ -5,8 +5,7 @@ from onefield.configs.method import MethodConfig
 from onefield.configs.renderers import Splat
 from onefield.training.settings import TrainingSettings
 
-# Middles move six times as fast as in the papers, whose runs are ten times as long. The weight of depth distortion is a
-# twentieth of the paper's (1000), which is given to scenes that are nearly learned; here it takes surfels apart.
+# Middles move six times as fast as in the papers, whose runs are ten times as long.
 SURFELS = MethodConfig(
     method="surfels",
     field=GaussianSet(mean_rate=1e-3),
@@ -15,7 +14,6 @@ SURFELS = MethodConfig(
         "l1": 0.8,
         "dssim": 0.2,
         "mask": 0.1,
-        "depth_distortion": 50.0,
         "normal_consistency": 0.05,
         "opacity_mean": 0.01,
     },
