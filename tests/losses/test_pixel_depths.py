@@ -34,7 +34,7 @@ def field(depths: list[float], segments: list[int], matches: PixelMatches | None
 def test_variation_counts_neighbours_of_one_segment():
     some = field([1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 3.0], [0, 0, 0, 1, 0, 0, 0])
     # the first two pixels, and the first column of the second view; 1 / 2 against 1 / 4, of 16 places
-    assert float(depth_variation(some, some.gaussians().means).detach()) == pytest.approx((0.25 + 0.25) / 16)
+    assert float(depth_variation(some, some.gaussians().means).detach().detach()) == pytest.approx((0.25 + 0.25) / 16)
 
 
 def test_matches_that_meet_cost_nothing_and_others_their_distance():
@@ -48,9 +48,9 @@ def test_matches_that_meet_cost_nothing_and_others_their_distance():
     # (0.5, -0.5, 1) from both sides, and a known depth one off along (-0.5, 0.5, 1)
     some = field([1.0] * 7, [0] * 7, meeting)
     means = some.gaussians().means
-    assert float(match_distance(some, means).detach()) == pytest.approx((0 + 1.0 * 2.0) / 2)
+    assert float(match_distance(some, means).detach().detach()) == pytest.approx((0 + 1.0 * 2.0) / 2)
     apart = field([1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0], [0] * 7, meeting)
-    assert float(match_distance(apart, apart.gaussians().means)) == pytest.approx((0.5 + 0.5 + 1.0) / 2)
+    assert float(match_distance(apart, apart.gaussians().means).detach()) == pytest.approx((0.5 + 0.5 + 1.0) / 2)
     assert float(match_distance(field([1.0] * 7, [0] * 7), means)) == 0.0
 
 
