@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from onefield.configs.distractors import against_distractors
-from onefield.configs.fields import STARTED_FROM_SCENE, DenseField, DistanceField, FieldConfig, HashField, sized_field
+from onefield.configs.fields import STARTED_FROM_SCENE, DistanceField, FieldConfig, HashField, sized_field
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import build_objective
 from onefield.configs.renderers import RayCast, RendererConfig, Splat, Volume
@@ -27,7 +27,6 @@ from onefield.renderers.sampling.sampler import Sampler
 from onefield.renderers.splat import SplatRenderer
 from onefield.renderers.volume import VolumeRenderer
 from onefield.training.appearance import build_appearance
-from onefield.training.fresh_start import FreshStart
 from onefield.training.method import DEPTH_TERMS, Method
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
@@ -49,8 +48,6 @@ BY_RAYS = Volume()
 # Losses on the depth that splats themselves show, and those that need whole pictures at all.
 SHAPE_TERMS = ("depth_distortion", "normal_consistency")
 PICTURE_TERMS = ("dssim", *SHAPE_TERMS)
-# Share of the run after which refined poses have settled so far that a field learns them better from nothing.
-SETTLED = 0.4
 # Enough points for a quantile.
 FEWEST_POINTS = 100
 
@@ -180,35 +177,17 @@ class MethodConfig:
         if isinstance(self.renderer, Volume) and isinstance(self.sampler, Occupancy):
             sampler.mark_invisible(scene.cameras[scene.train_indices])
         objective = build_objective(weights, built)
-        strategies = build_strategies(self.field, built, scene)
-        rates = self.field.rates(scene) if isinstance(self.field, STARTED_FROM_SCENE) else {}
-        restart = self._fresh_start(scene)
-        if restart is not None:
-            strategies, rates = (*strategies, restart), rates | {"poses": restart.pose_rate(self.training.pose_rate)}
         return Method(
             name=self.method,
             field=built,
             renderer=renderer,
             objective=objective if appearance is None else (*objective, appearance.prior()),
             settings=self.training,
-            strategies=strategies,
+            strategies=build_strategies(self.field, built, scene),
             poses=PoseRefinement(scene.cameras, scene.train_indices) if self.refine_poses else None,
             appearance=appearance,
-            rates=rates,
+            rates=self.field.rates(scene) if isinstance(self.field, STARTED_FROM_SCENE) else {},
         )
-
-    def _fresh_start(self, scene: Scene) -> FreshStart | None:
-        """Of fields that keep their shape: those that grow or densify change it as they learn."""
-        grows = isinstance(self.field, (*STARTED_FROM_SCENE, DenseField))
-        if grows or not self.refine_poses:
-            return None
-
-        def build() -> Field:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.training.seed)
-                return self._built_field(scene, starting=False)
-
-        return FreshStart(build, SETTLED)
 
     def _built_field(self, scene: Scene, starting: bool) -> Field:
         if not (starting and isinstance(self.field, STARTED_FROM_SCENE)):

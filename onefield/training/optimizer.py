@@ -25,14 +25,12 @@ class GroupRate:
         weight_decay: L2 penalty's factor, added to the gradient.
         final: share of the rate that is left at the end of the run, to which it falls exponentially from the start;
             None follows the run's own schedule.
-        end: share of the run at which `final` is reached, and after which the group stays as it is.
     """
 
     rate: float
     skip_zeros: bool = False
     weight_decay: float = 0.0
     final: float | None = None
-    end: float = 1.0
 
 
 class Adam:
@@ -123,10 +121,7 @@ class Adam:
     def rate(self, group: str, rate_factor: float, progress: float, scale: float) -> float:
         """A group's learning rate, see `step`."""
         settings = self.rates[group]
-        if settings.final is None:
-            return settings.rate * scale * rate_factor
-        done = progress / settings.end
-        return settings.rate * scale * settings.final**done if done <= 1 else 0.0
+        return settings.rate * scale * (rate_factor if settings.final is None else settings.final**progress)
 
     def rearrange(self, name: str, parameter: nn.Parameter, rows: Int[Tensor, "m"], fresh: Bool[Tensor, "m"]) -> None:
         """Puts a parameter with other rows in the place of ``name``.
