@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import viser
 
 # Of the time that training takes, what a page that is open and still may take beside it.
-STILL_SHARE = 0.08
+STILL_SHARE = 0.05
 # Unused time is not saved up beyond this, or a pause in looking would be followed by a pause in training.
 _MOST_SAVED = 0.1
 # Between two looks at whether a wait should end.
