@@ -131,8 +131,7 @@ class SphereTracingRenderer(Renderer):
         """
         self.check(field)
         behind = self.background(rays, generator) if background is None else background
-        with torch.no_grad():
-            places, hit, looks = first_surface(field, rays.detach(), tolerance=self.tolerance, near=self.near)
+        places, hit, looks = first_surface(field, rays.detach(), tolerance=self.tolerance, near=self.near)
         seen = rays[hit]
         depth = _attached(field, seen, places[hit])
         points = seen.origins + depth[:, None] * seen.directions

@@ -10,7 +10,8 @@ import torch
 from onefield.errors import DataError
 from onefield.export import html
 from onefield.export.formats import export_mesh, read_mesh
-from onefield.types import Mesh
+from onefield.export.gaussian_formats import export_gaussians
+from onefield.types import Gaussians, Mesh
 
 CORNERS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 FACES = torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
@@ -60,6 +61,13 @@ def test_the_page_has_the_scripts_that_draw_a_mesh(page):
     for name in ("page.js", "page_mesh.js"):
         assert (Path(html.__file__).parent / name).read_text() in text
     assert 'CONTENTS["model/gltf-binary"]' in text
+
+
+def test_every_script_that_is_shipped_is_on_some_page(page, tmp_path):
+    one = Gaussians(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1, 4), torch.zeros(1), (torch.zeros(1, 1, 3),))
+    pages = page.read_text() + export_gaussians(one, tmp_path / "set.html").path.read_text()
+    for source in Path(html.__file__).parent.glob("page*.js"):
+        assert source.read_text() in pages
 
 
 def test_a_page_without_its_mesh_is_refused(page):

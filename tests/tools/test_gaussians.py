@@ -43,9 +43,11 @@ def test_what_is_exported_shows_the_same_from_the_datasets_cameras(folder, tmp_p
 def test_only_runs_with_gaussians_export_them(folder, tmp_path):
     opened = open_run(folder)
     assert wants_gaussians(opened, tmp_path / "a.ply")
+    assert wants_gaussians(opened, tmp_path / "a.html")
     assert not wants_gaussians(opened, tmp_path / "a.glb")
     object.__setattr__(opened.method, "field", torch.nn.Identity())
-    assert not wants_gaussians(opened, tmp_path / "a.ply")
-    for name in ("a.splat.ply", "a.spz", "a.splat.glb"):
+    for name in ("a.ply", "a.html"):
+        assert not wants_gaussians(opened, tmp_path / name)
+    for name in ("a.splat.ply", "a.splat.html", "a.spz", "a.splat.glb"):
         with pytest.raises(UsageError, match="--method splat"):
             wants_gaussians(opened, tmp_path / name)

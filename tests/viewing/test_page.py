@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from onefield.training.loop import Progress
 from onefield.training.run_folder import RunFolder
 from onefield.types import Bounds, RenderedImage
 from onefield.viewing.gate import Gate
-from onefield.viewing.page import STILL_SHARE, FieldPage
+from onefield.viewing.page import STILL_SHARE, FieldPage, _stand_at_a_camera
 from onefield.viewing.server import serving
 
 viser = pytest.importorskip("viser", reason="needs the extra view")
@@ -107,6 +108,19 @@ def test_the_view_that_a_browser_asks_for_is_painted_in_the_serving_thread(scene
         look_from(connection, (1.0, 0.0, -2.0))
         wait_for(page, lambda: [1.0, 0.0, -2.0] in painter.positions)
     assert painter.threads == {threading.get_ident()}
+
+
+def test_the_first_view_is_that_of_a_camera_and_no_farther_back(scene):
+    server = SimpleNamespace(initial_camera=SimpleNamespace())
+    _stand_at_a_camera(server, scene)
+    position, target = (torch.tensor(getattr(server.initial_camera, name)) for name in ("position", "look_at"))
+    poses = scene.cameras.camera_to_world[scene.train_indices].float()
+    steps = position - poses[:, :, 3]
+    nearest = int(steps.norm(dim=1).argmin())
+    forward = poses[nearest, :, 2]
+    assert 0 < float(steps[nearest] @ forward) < 0.1 * float(poses[nearest, :, 3].norm())
+    towards = torch.nn.functional.normalize(target - position, dim=0)
+    assert torch.allclose(towards, forward, atol=1e-4)
 
 
 def test_a_browser_that_leaves_is_forgotten(scene, folder):

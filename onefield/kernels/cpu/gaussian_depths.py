@@ -8,12 +8,10 @@ import numpy as np
 from numba import njit, prange
 from torch import Tensor
 
-from onefield.kernels.gaussian_blending import LOG_LEAST, STOP
+from onefield.kernels.cpu.tile_pixels import ENDS, HALF, ONE
+from onefield.kernels.gaussian_blending import LOG_LEAST
 from onefield.kernels.gaussian_tiles import TILE, tile_grid
 
-_HALF = np.float32(0.5)
-_ONE = np.float32(1)
-_STOP = np.float32(STOP)
 _LEAST = np.float32(LOG_LEAST)
 _INFINITE = np.float32(np.inf)
 
@@ -33,22 +31,22 @@ def _depths(ellipses, log_opacities, depths, owners, offsets, shares, across, ma
             for column in range(start, min(start + TILE, width)):
                 for k in range(count):
                     found[line, column, k] = _INFINITE
-                left = _ONE
+                left = ONE
                 missing = count
                 for place in range(offsets[tile], offsets[tile + 1]):
                     i = owners[place]
-                    x = np.float32(column) + _HALF - ellipses[i, 0]
-                    y = np.float32(line) + _HALF - ellipses[i, 1]
-                    power = -_HALF * (ellipses[i, 2] * x * x + ellipses[i, 4] * y * y) - ellipses[i, 3] * x * y
+                    x = np.float32(column) + HALF - ellipses[i, 0]
+                    y = np.float32(line) + HALF - ellipses[i, 1]
+                    power = -HALF * (ellipses[i, 2] * x * x + ellipses[i, 4] * y * y) - ellipses[i, 3] * x * y
                     if not power + log_opacities[i] >= _LEAST:
                         continue
                     alpha = min(ellipses[i, 5] * np.float32(math.exp(power)), max_alpha)
-                    after = left * (_ONE - alpha)
-                    if after < _STOP:
+                    after = left * (ONE - alpha)
+                    if after < ENDS:
                         break
                     left = after
                     for k in range(count):
-                        if found[line, column, k] == _INFINITE and left <= _ONE - shares[k]:
+                        if found[line, column, k] == _INFINITE and left <= ONE - shares[k]:
                             found[line, column, k] = depths[i]
                             missing -= 1
                     if missing == 0:
