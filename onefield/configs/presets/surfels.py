@@ -2,8 +2,8 @@
 
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.method import MethodConfig
+from onefield.configs.presets.splat import SPLAT
 from onefield.configs.renderers import Splat
-from onefield.training.settings import TrainingSettings
 
 # Middles move six times as fast as in the papers, whose runs are ten times as long.
 SURFELS = MethodConfig(
@@ -17,13 +17,5 @@ SURFELS = MethodConfig(
         "normal_consistency": 0.05,
         "opacity_mean": 0.01,
     },
-    training=TrainingSettings(
-        steps=3000,
-        samples_per_step=2**18,
-        first_rays=2**18,
-        most_rays=2**18,
-        warmup=0.0,
-        decay_start=1.0,
-        beta2=0.999,
-    ),
+    training=SPLAT.training,
 )
