@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,23 +12,27 @@ from jaxtyping import Float
 from onefield.errors import DataError
 
 _LARGEST_FILE = 256 << 20
+# Without brackets it declares nothing.
+_PUBLIC_TYPE = re.compile(r"<!DOCTYPE\s[^\[<>]*>")
 
 
 def read_xml(path: Path) -> ElementTree.Element:
     """The root element of a file in UTF-8.
 
     Raises:
-        DataError: unreadable, too large, broken (with line and column), or with a document type.
+        DataError: unreadable, too large, broken (with line and column), or with a document type that has a body.
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise DataError(f"{path} has more than {_LARGEST_FILE:,} bytes; it is no file of cameras.")
+            raise DataError(f"{path} has more than {_LARGEST_FILE:,} bytes; that is too large.")
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as XML in UTF-8.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read ({error}); export it again.") from error
-    # Entities, which could grow without end or name other files, need a document type; camera files have none.
+    # SVG drawings name their type by a public document, which is never opened.
+    text = _PUBLIC_TYPE.sub("", text, count=1)
+    # Entities, which could grow without end or name other files, need a document type with a body.
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{path} has a document type, which is refused; export it again.")
     try:
