@@ -68,10 +68,7 @@ def report_mesh(mesh: Mesh) -> MeshReport:
     faces = mesh.faces.cpu().numpy().astype(np.int64).reshape(-1, 3)
     count = mesh.vertices.shape[0]
     used = np.unique(faces)
-    directed = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    low, high = directed.min(axis=1), directed.max(axis=1)
-    edges, edge_of, uses = np.unique(low * max(count, 1) + high, return_inverse=True, return_counts=True)
-    forward = np.bincount(edge_of, weights=directed[:, 0] < directed[:, 1], minlength=len(edges))
+    directed, edges, edge_of, uses, forward = edges_of(faces, count)
     consistent = bool((forward <= 1).all() and (uses - forward <= 1).all())
     repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     watertight = len(faces) > 0 and bool((uses == 2).all()) and consistent and not repeated.any()
@@ -121,10 +118,41 @@ def _labels(nodes: int, *links: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
+def edges_of(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The sides of faces and the edges that they make.
+
+    Args:
+        faces: vertex indices, int64.
+        count: of the vertices.
+
+    Returns:
+        Of each half edge (side n of face f at ``3 f + n``) its start and end and the number of its edge; of each edge
+        its key (``smaller index * count + larger index``, ascending), and how many sides run through it in all and from
+        the smaller index to the larger one. In the order: half edges, keys, edge of a half edge, sides, sides forward.
+    """
+    directed = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    low, high = directed.min(axis=1), directed.max(axis=1)
+    keys, edge_of, uses = np.unique(low * max(count, 1) + high, return_inverse=True, return_counts=True)
+    forward = np.bincount(edge_of, weights=directed[:, 0] < directed[:, 1], minlength=len(keys))
+    return directed, keys, edge_of, uses, forward
+
+
 def _one_fan_a_vertex(directed: np.ndarray, edge_of: np.ndarray, faces: np.ndarray) -> bool:
     """Corners of faces around a vertex, linked across shared edges, are one piece a vertex."""
     if not len(faces):
         return True
+    fans = corner_fans(directed, edge_of, faces)
+    owners = np.unique(np.stack([fans, faces.reshape(-1)], axis=1), axis=0)[:, 1]
+    return len(owners) == len(np.unique(owners))
+
+
+def corner_fans(directed: np.ndarray, edge_of: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The number of the fan that each corner of each face belongs to: corners at a vertex, linked across edges.
+
+    Args:
+        directed, edge_of: of `edges_of`.
+        faces: vertex indices, at least one face.
+    """
     # half edge h runs from corner h to the next corner of its face
     start = np.arange(faces.size)
     end = start.reshape(-1, 3)[:, [1, 2, 0]].reshape(-1)
@@ -134,6 +162,4 @@ def _one_fan_a_vertex(directed: np.ndarray, edge_of: np.ndarray, faces: np.ndarr
     shared = edge_of[order][1:] == edge_of[order][:-1]
     first, second = order[:-1][shared], order[1:][shared]
     links = [np.stack([at[first], at[second]], axis=1) for at in (at_low, at_high)]
-    fans = _labels(faces.size, *links)
-    owners = np.unique(np.stack([fans, faces.reshape(-1)], axis=1), axis=0)[:, 1]
-    return len(owners) == len(np.unique(owners))
+    return _labels(faces.size, *links)

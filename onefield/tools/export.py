@@ -13,9 +13,10 @@ from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS
 from onefield.export.gaussian_formats import GAUSSIAN_FORMATS
 from onefield.tools.gaussians import export_splats, wants_gaussians
+from onefield.tools.mesh_options import AS_EXTRACTED, MeshOptions
 from onefield.tools.output import say, show
-from onefield.tools.surface import MOST_FACES, RESOLUTION, export_surface, picture_of, write_surface_picture
-from onefield.training.surface import SMALLEST_COMPONENT, Surface, choose_extractor
+from onefield.tools.surface import RESOLUTION, export_surface, picture_of, write_surface_picture
+from onefield.training.surface import Surface, choose_extractor
 from onefield.types import Bounds
 
 
@@ -26,8 +27,7 @@ def run_command(
     extractor: Literal["auto", "marching-cubes", "dual-marching-cubes", "tsdf"] = "auto",
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
-    faces: int = MOST_FACES,
-    smallest: float = SMALLEST_COMPONENT,
+    mesh: Annotated[MeshOptions, tyro.conf.arg(name="")] = AS_EXTRACTED,
     crop: bool = True,
     json: bool = False,
 ) -> None:
@@ -43,16 +43,13 @@ def run_command(
             open what none of them saw; auto takes tsdf for densities of open scenes, else marching-cubes.
         resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see.
         isovalue: of the level set; chosen from the field by default.
-        faces: simplify to about so many triangles where there are more; 0 keeps all.
-        smallest: drop pieces below this share of the largest one's area.
+        mesh: what to make of the surface.
         crop: cut to the box that the viewer saved in RUN/crop.json, if there is one.
         json: print the result as JSON.
     """
     formats = tuple(MESH_FORMATS | GAUSSIAN_FORMATS)
     if to.suffix.lower() not in formats:
         raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, formats)}.")
-    if faces < 0:
-        raise UsageError(f"--faces must be 0 (all) or a number of triangles, got {faces}.")
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
     bounds = None
@@ -66,7 +63,7 @@ def run_command(
     say(f"step {opened.step} of {opened.folder.path}: extracting with {resolution} cells along an edge")
     say(f"by {_NAMES[choice.extractor]}: {choice.reason}")
     exported = export_surface(
-        opened, path, choice, bounds=bounds, resolution=resolution, isovalue=isovalue, faces=faces, smallest=smallest
+        opened, path, choice, bounds=bounds, resolution=resolution, isovalue=isovalue, options=mesh
     )
     picture = picture_of(path)
     write_surface_picture(opened, exported.surface, picture)

@@ -65,6 +65,24 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
+def count_of(text: str) -> int:
+    """Reads a number of things: ``50000``, ``100k`` or ``0.5M``.
+
+    Raises:
+        UsageError: anything else, or below 0.
+    """
+    from onefield.errors import UsageError
+
+    factor = {"k": 1e3, "m": 1e6}.get(text[-1:].lower())
+    try:
+        count = float(text if factor is None else text[:-1]) * (1.0 if factor is None else factor)
+    except ValueError:
+        count = math.nan
+    if not (math.isfinite(count) and count >= 0):
+        raise UsageError(f"'{text}' is no number of things; write it like 50000, 100k or 0.5M.")
+    return round(count)
+
+
 class LiveBar:
     """A bar on stderr while the context lasts; without a terminal there is none, and plain lines take its place."""
 

@@ -11,15 +11,14 @@ from onefield.export.formats import export_mesh
 from onefield.files import make_folder
 from onefield.meshing.geometry import transformed
 from onefield.meshing.report import MeshReport, report_mesh
+from onefield.tools.mesh_options import AS_EXTRACTED, MeshOptions
 from onefield.tools.output import ViewsDisplay, say
 from onefield.tools.pictures import write_mesh_picture
-from onefield.training.surface import SMALLEST_COMPONENT, Choice, Surface, choose_extractor, method_surface
+from onefield.training.surface import Choice, Surface, choose_extractor, method_surface
 from onefield.types import Bounds
 
 # Cells along an edge of the region of interest.
 RESOLUTION = 256
-# What a modelling program turns without effort, and a web page loads; a closed shape at 256 cells has about as many.
-MOST_FACES = 500_000
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ def export_surface(
     bounds: Bounds | None = None,
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
-    faces: int = MOST_FACES,
-    smallest: float = SMALLEST_COMPONENT,
+    options: MeshOptions = AS_EXTRACTED,
 ) -> Exported:
     """Extracts the surface of a run, cleans and colours it, and writes it in the dataset's coordinates and units.
 
@@ -54,8 +52,7 @@ def export_surface(
         bounds: box of the scene's frame to extract in; None takes the region of interest.
         resolution: cells along an edge of the region of interest.
         isovalue: None chooses one from the field.
-        faces: simplify to about so many; 0 keeps all.
-        smallest: pieces below this share of the largest one's area are dropped.
+        options: what to make of the surface.
 
     Raises:
         DataError: there is no surface.
@@ -69,8 +66,9 @@ def export_surface(
             bounds=bounds,
             resolution=resolution,
             isovalue=isovalue,
-            faces=faces,
-            smallest=smallest,
+            faces=options.face_count,
+            smallest=options.smallest,
+            holes=options.holes,
             observe=display,
         )
     make_folder(path.parent)

@@ -15,6 +15,7 @@ from onefield.meshing.cleanup import decimate, keep_large_components, remove_deg
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.lattice import Lattice
 from onefield.meshing.marching_cubes import LEVEL_SET_EXTRACTORS, extract, suggest_isovalue
+from onefield.meshing.repair import close_holes, part_sheets
 from onefield.meshing.tsdf import TRUNCATION, DepthView, check_memory, fuse_views
 from onefield.training.depth_views import (
     MOST_VIEWS,
@@ -31,6 +32,8 @@ from onefield.types import Bounds, Mesh
 EXTRACTORS = ("auto", *LEVEL_SET_EXTRACTORS, "tsdf")
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
 SMALLEST_COMPONENT = 0.01
+# Holes of a fiftieth of the mesh are places that no view happened to see; larger ones are where nobody looked.
+LARGEST_HOLE = 0.02
 # Size of pixels, in cells, at the middle of what is fused: many views together know more than each, and half the size
 # takes four times as long for about the same surface.
 PIXEL = 2.0
@@ -125,6 +128,7 @@ def method_surface(
     isovalue: float | None = None,
     faces: int = 0,
     smallest: float = SMALLEST_COMPONENT,
+    holes: float = LARGEST_HOLE,
     most_views: int = MOST_VIEWS,
     observe: Callable[[int, int], None] = lambda done, total: None,
 ) -> Surface:
@@ -139,6 +143,7 @@ def method_surface(
         isovalue: of the level set; None chooses one from the field.
         faces: simplify to about so many, where there are more; 0 keeps all.
         smallest: pieces below this share of the largest one's area are dropped.
+        holes: those whose box has a diagonal of at most this share of the mesh's are closed.
         most_views: to fuse.
         observe: told how many views are fused, of how many.
 
@@ -153,12 +158,23 @@ def method_surface(
         surface = _fused(method, scene, choice, bounds, resolution, most_views, observe)
     else:
         surface = _level_set(method, scene, choice, bounds, resolution, isovalue)
-    mesh = keep_large_components(remove_degenerate_faces(surface.mesh), smallest)
-    if faces:
-        mesh = decimate(mesh, faces)
+    mesh = cleaned(surface.mesh, faces, smallest, holes)
     if mesh.colors is None:
         mesh = color_vertices(mesh, method.field, reach=max(scene.bounds.extent) / resolution)
     return Surface(mesh, choice, surface.isovalue, surface.clipped, surface.views)
+
+
+def cleaned(mesh: Mesh, faces: int, smallest: float, holes: float) -> Mesh:
+    """A manifold mesh of about so many faces, without small pieces and small holes.
+
+    Args:
+        faces, smallest, holes: as for `method_surface`.
+    """
+    mesh = keep_large_components(remove_degenerate_faces(mesh), smallest)
+    if faces:
+        mesh = decimate(mesh, faces)
+    # where sheets meet, pieces that were one come apart
+    return close_holes(keep_large_components(part_sheets(mesh), smallest), holes)
 
 
 def _memory() -> int:
