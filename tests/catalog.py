@@ -20,6 +20,7 @@ from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 from onefield.fields.field import Field
+from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.fields.gaussian_hierarchy import GaussianHierarchy
 from onefield.fields.gaussians import GaussianField
 from onefield.fields.heads.color import ColorHead, PlainColor
@@ -101,6 +102,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "pixel gaussians": pixel_gaussians,
     "gaussian hierarchy": lambda: GaussianHierarchy.from_points(
         Bounds.cube(1.0), PointCloud(torch.rand(20, 3) - 0.5), 2
+    ),
+    "flexicubes": lambda: FlexiCubesField(
+        Bounds.cube(1.0), corner_points(Bounds.cube(1.0), (4, 5, 6)).norm(dim=-1) - 0.6
     ),
     "frozen": lambda: Frozen(radiance_field()),
 }

@@ -22,6 +22,7 @@ from onefield.kernels.dual_marching_cubes import (
     crossing_fractions,
     dual_connectivity,
     grid_values,
+    shorter_diagonals,
     split_quads,
 )
 from onefield.kernels.marching_cubes_tables import EDGE_AXES, EDGE_COUNT, EDGE_STARTS
@@ -41,9 +42,9 @@ class FlexiCubesWeights:
         gamma: of each cell; its vertices are joined by a diagonal rather where it is large.
     """
 
-    alpha: Float[Tensor, "X-1 Y-1 Z-1 8"]
-    beta: Float[Tensor, "X-1 Y-1 Z-1 12"]
-    gamma: Float[Tensor, "X-1 Y-1 Z-1"]
+    alpha: Float[Tensor, "*cells 8"]
+    beta: Float[Tensor, "*cells 12"]
+    gamma: Float[Tensor, "*cells"]
 
     @staticmethod
     def at_rest(values: Float[Tensor, "X Y Z"]) -> FlexiCubesWeights:
@@ -82,40 +83,63 @@ def flexicubes(
         positions: of the corners, in any frame that keeps the grid's handedness; deformed by less than half a cell.
         weights: all positive; `FlexiCubesWeights.at_rest` gives plain dual marching cubes.
         split: ``"diagonal"`` gives two triangles a quadrilateral, along the diagonal whose ends have the larger product
-            of gammas; ``"center"`` four about a centre that gamma moves, for training.
+            of gammas, or the shorter one of equals; ``"center"`` four about a centre that gamma moves, for training.
 
     Raises:
         UsageError: shapes that do not fit each other, weights that are not positive, or an unknown split.
         DataError: a value is NaN or infinite.
     """
-    if split not in SPLITS:
-        raise UsageError(f"Unknown split '{split}': {nearest_name(split, SPLITS)}.")
     connectivity = dual_connectivity(values)
     _check_shapes(values, positions, weights)
-    starts = torch.as_tensor(EDGE_STARTS, device=values.device)
-    axes = torch.as_tensor(EDGE_AXES, device=values.device)
-    low, high = connectivity.crossing_ends()
-    low_values, high_values = (grid_values(values[..., None], ends)[:, 0] for ends in (low, high))
-    low_points, high_points = (grid_values(positions, ends) for ends in (low, high))
-    edges = connectivity.crossing_edges
-    cells = connectivity.cells[connectivity.crossing_cells()]
-    alpha = grid_values(weights.alpha, cells)
+    ends = connectivity.crossing_ends()
+    low_values, high_values = (grid_values(values[..., None], end)[:, 0] for end in ends)
+    low_points, high_points = (grid_values(positions, end) for end in ends)
+    cells = connectivity.cells
+    crossed = FlexiCubesWeights(
+        grid_values(weights.alpha, cells),
+        grid_values(weights.beta, cells),
+        grid_values(weights.gamma[..., None], cells)[:, 0],
+    )
+    return flexicubes_on(connectivity, (low_values, high_values), (low_points, high_points), crossed, split=split)
+
+
+def flexicubes_on(
+    connectivity: DualConnectivity,
+    values: tuple[Float[Tensor, "I"], Float[Tensor, "I"]],
+    points: tuple[Float[Tensor, "I 3"], Float[Tensor, "I 3"]],
+    weights: FlexiCubesWeights,
+    *,
+    split: str = "diagonal",
+) -> FlexiCubesSurface:
+    """`flexicubes` where the connectivity is known, and what follows from parameters only where it is needed.
+
+    Args:
+        values, points: at the lower and upper ends of `DualConnectivity.crossing_ends`.
+        weights: of the cells that the surface crosses, a row each in place of the grid's three axes.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"Unknown split '{split}': {nearest_name(split, SPLITS)}.")
+    starts = torch.as_tensor(EDGE_STARTS, device=connectivity.cells.device)
+    axes = torch.as_tensor(EDGE_AXES, device=connectivity.cells.device)
+    edges, rows = connectivity.crossing_edges, connectivity.crossing_cells()
     low_corners = starts[edges]
     high_corners = low_corners + (1 << axes[edges])
+    alpha = weights.alpha.index_select(0, rows)
     low_alpha, high_alpha = (alpha.gather(1, corners[:, None])[:, 0] for corners in (low_corners, high_corners))
-    beta = grid_values(weights.beta, cells).gather(1, edges[:, None])[:, 0]
-
-    gamma = grid_values(weights.gamma[..., None], connectivity.cells)[connectivity.vertex_cells, 0]
+    beta = weights.beta.index_select(0, rows).gather(1, edges[:, None])[:, 0]
+    gamma = weights.gamma.index_select(0, connectivity.vertex_cells)
     _check_positive({"alpha": torch.stack((low_alpha, high_alpha)), "beta": beta, "gamma": gamma})
 
-    fractions = crossing_fractions(low_values * low_alpha, high_values * high_alpha)
-    crossings = torch.lerp(low_points, high_points, fractions[:, None])
+    fractions = crossing_fractions(values[0] * low_alpha, values[1] * high_alpha)
+    crossings = torch.lerp(*points, fractions[:, None])
     vertices = connectivity.mean_of_crossings(crossings, beta)
-    plain = torch.lerp(low_points, high_points, crossing_fractions(low_values, high_values)[:, None])
+    plain = torch.lerp(*points, crossing_fractions(*values)[:, None])
     deviations = _deviations(connectivity, vertices, plain)
     if split == "diagonal":
         first, second = _products(gamma, connectivity.quads)
-        return FlexiCubesSurface(vertices, split_quads(connectivity.quads, (first <= second).long()), deviations)
+        shorter = shorter_diagonals(vertices, connectivity.quads)
+        diagonals = torch.where(first == second, shorter, (first < second).long())
+        return FlexiCubesSurface(vertices, split_quads(connectivity.quads, diagonals), deviations)
     return FlexiCubesSurface(*_about_centers(vertices, gamma, connectivity.quads), deviations)
 
 

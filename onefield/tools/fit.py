@@ -24,7 +24,7 @@ def run_command(
 
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY or a mesh file.
-        field: representation, such as siren or hash; auto takes one that suits the kind of signal.
+        field: representation, such as siren or hash, or flexicubes for a mesh; auto takes one that suits the signal.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.

@@ -17,8 +17,10 @@ from torch import Tensor
 from onefield.data.signals import Shape, Signal, load_signal, signal_of
 from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.field import Field
+from onefield.fields.flexicubes import FlexiCubesField
 from onefield.files import write_atomically
 from onefield.training.memory import fitting_need, require
+from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.recipes import Recipe, Target, build_field, recipe_for, target_of
@@ -77,8 +79,10 @@ class Fitted:
         """The signal again: values on its grid, ``*axes c``; for a shape the surface as a mesh.
 
         Args:
-            resolution: of the mesh, cells along the domain's side.
+            resolution: of the mesh, cells along the domain's side; FlexiCubes have their own.
         """
+        if isinstance(self.field, FlexiCubesField):
+            return self.field.mesh()
         if self.kind == "shape":
             from onefield.meshing.marching_cubes import extract_mesh
 
@@ -174,7 +178,8 @@ def fit(
     loaded = _loaded(signal)
     generator = torch.Generator().manual_seed(seed)
     target = target_of(loaded)
-    recipe = recipe_for(field if isinstance(field, str) else "siren", loaded)
+    own = "flexicubes" if isinstance(field, FlexiCubesField) else "siren"
+    recipe = recipe_for(field if isinstance(field, str) else own, loaded)
     _check_memory(field, recipe, target, loaded)
     if isinstance(field, str):
         with torch.random.fork_rng(devices=[]):
@@ -182,7 +187,11 @@ def fit(
             trained: Field = build_field(recipe.field, recipe.options, target)
     else:
         trained = _checked(field, target)
-    if isinstance(loaded, Shape):
+    if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape):
+        if isinstance(field, str):
+            start_at(trained, loaded)
+        source = MeshViews(loaded, max(trained.cells), generator)
+    elif isinstance(loaded, Shape):
         planned = recipe.steps if steps is None else int(steps)
         source = _ShapeSource(loaded, planned * recipe.batch // 2, generator)
     else:
@@ -281,7 +290,7 @@ def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float
 
 def _train(
     field: Field,
-    source: _SampleSource | _ShapeSource,
+    source: _SampleSource | _ShapeSource | MeshViews,
     recipe: Recipe,
     steps: int | None,
     seconds: float | None,
@@ -354,7 +363,9 @@ def _score_shape(fitted: Fitted, shape: Shape, generator: torch.Generator) -> di
     corners = shape.mesh.vertices[shape.mesh.faces.long()].reshape(-1, 3)
     low, high = corners.amin(0), corners.amax(0)
     uniform = low + (high - low) * torch.rand(_HELD_OUT, 3, generator=generator)
-    agreement = intersection_over_union(fitted(uniform) <= 0, shape.contains(uniform))
+    # FlexiCubes are their surface, whatever the values of their grid
+    distance = Shape.of(fitted.field.mesh()).distance if isinstance(fitted.field, FlexiCubesField) else fitted
+    agreement = intersection_over_union(distance(uniform) <= 0, shape.contains(uniform))
     near = shape_samples(shape, _HELD_OUT // 4, generator)[_HELD_OUT // 16 :]
-    error = (fitted(near) - shape.distance(near)).abs().mean().item() / shape.scale
+    error = (distance(near) - shape.distance(near)).abs().mean().item() / shape.scale
     return {"iou": agreement, "distance_error": error}

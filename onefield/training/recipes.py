@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
+
 from onefield.data.signals import Shape, Signal
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.fields.composed import ComposedField
@@ -13,6 +15,8 @@ from onefield.fields.encodings.dense_grid import DenseGridEncoding
 from onefield.fields.encodings.fourier import GaussianFourierEncoding
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.field import Field
+from onefield.fields.flexicubes import FlexiCubesField
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
 from onefield.fields.heads.value import ValueHead
@@ -170,19 +174,40 @@ def _fourier_recipe(signal: Signal | Shape) -> Recipe:
     return Recipe("fourier", options, 2e-3, 2e-3, 0.03, 2**14, 1500)
 
 
-_BUILDERS: dict[str, Callable[[Target, dict[str, float]], ComposedField]] = {
+def _flexicubes_field(target: Target, options: dict[str, float]) -> FlexiCubesField:
+    # shapes have cubes as domains
+    return FlexiCubesField(target.domain, torch.ones((int(options["resolution"]) + 1,) * 3))
+
+
+def _flexicubes_recipe(signal: Signal | Shape) -> Recipe:
+    if not isinstance(signal, Shape):
+        raise UsageError(f"'flexicubes' is a surface and fits meshes, no {signal.kind}; {_other_fields()}.")
+    # a batch is two views of all the shape
+    return Recipe("flexicubes", {"resolution": 64}, 2e-2, 2e-2, 0.05, 2, 200)
+
+
+def _other_fields() -> str:
+    return f"take one of {', '.join(FIELD_NAMES)}"
+
+
+_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "dense": _dense_field,
+    "flexicubes": _flexicubes_field,
     "fourier": _fourier_field,
     "hash": _hash_field,
     "siren": _siren_field,
 }
 _RECIPES: dict[str, Callable[[Signal | Shape], Recipe]] = {
     "dense": _dense_recipe,
+    "flexicubes": _flexicubes_recipe,
     "fourier": _fourier_recipe,
     "hash": _hash_recipe,
     "siren": _siren_recipe,
 }
-FIELD_NAMES = tuple(_BUILDERS)
+# Representations of surfaces alone.
+SURFACE_NAMES = ("flexicubes",)
+# Representations of every kind of signal.
+FIELD_NAMES = tuple(name for name in _BUILDERS if name not in SURFACE_NAMES)
 _AUTOMATIC = "hash"
 
 
@@ -190,28 +215,29 @@ def recipe_for(name: str, signal: Signal | Shape) -> Recipe:
     """The recipe of a representation for a signal.
 
     Args:
-        name: one of `FIELD_NAMES`, or ``"auto"``, which is the hash grid for every kind of signal.
+        name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the hash grid for every
+            kind of signal.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or one that does not fit this kind of signal.
     """
     chosen = _AUTOMATIC if name == "auto" else name
     if chosen not in _RECIPES:
-        raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *FIELD_NAMES))}.")
+        raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *_RECIPES))}.")
     recipe = _RECIPES[chosen](signal)
     if isinstance(signal, Signal):
         return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape)))
     return recipe
 
 
-def build_field(name: str, options: dict[str, float], target: Target) -> ComposedField:
+def build_field(name: str, options: dict[str, float], target: Target) -> Field:
     """An untrained field.
 
     Raises:
         DataError: an unknown name or a missing option, as in a file from elsewhere.
     """
     if name not in _BUILDERS:
-        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, FIELD_NAMES)}.")
+        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(_BUILDERS))}.")
     try:
         return _BUILDERS[name](target, options)
     except KeyError as error:

@@ -7,9 +7,10 @@ import torch
 
 from onefield.errors import UsageError
 from onefield.fields.analytic import BoxField
+from onefield.fields.flexicubes import LEAST_SPLIT_WEIGHT, WEIGHT_RANGE, FlexiCubesField, corner_points
+from onefield.kernels.dual_marching_cubes import dual_marching_cubes
+from onefield.kernels.flexicubes import FlexiCubesWeights, flexicubes
 from onefield.kernels.point_mesh import build_tree, closest_point
-from onefield.meshing.flexicubes import FlexiCubesGrid
-from onefield.meshing.lattice import Lattice
 from onefield.meshing.report import report_mesh
 from onefield.types import Bounds, Mesh
 
@@ -28,9 +29,8 @@ def distance(points):
 
 
 def box_grid(resolution):
-    lattice = Lattice.over(Bounds.cube(1.0), resolution)
-    corners = torch.cartesian_prod(*(torch.arange(count) for count in lattice.corners))
-    return FlexiCubesGrid(lattice, distance(lattice.points(corners)).reshape(lattice.corners))
+    points = corner_points(Bounds.cube(1.0), (resolution,) * 3)
+    return FlexiCubesField(Bounds.cube(1.0), distance(points.reshape(-1, 3)).reshape(points.shape[:3]))
 
 
 def on_faces(count, generator):
@@ -54,31 +54,67 @@ def mean_distance(points, surface):
     return float((closest - points).norm(dim=1).mean())
 
 
-def test_at_rest_positions_are_the_lattices_in_world_units():
+def test_at_rest_it_is_dual_marching_cubes_in_world_units():
     grid = box_grid(8)
     surface = grid.surface()
-    assert torch.allclose(grid.positions()[0, 0, 0], torch.tensor([-1.0, -1.0, -1.0]))
+    vertices, faces = dual_marching_cubes(grid.values.detach())
+    torch.testing.assert_close(surface.vertices, vertices / 4 - 1, atol=1e-5, rtol=0)
     report = report_mesh(Mesh(surface.vertices.detach(), surface.faces))
     assert report.watertight
     assert report.genus == 0
     assert 0.75 < report.volume / (8 * math.prod(HALF)) < 1
+    assert faces.shape == surface.faces.shape
 
 
-def test_parameters_stay_in_their_ranges():
+def test_distances_are_those_of_the_corners_and_linear_between():
+    domain = Bounds((-1.0, 0.0, 2.0), (1.0, 3.0, 3.0))
+    points = corner_points(domain, (2, 3, 4))
+    field = FlexiCubesField(domain, points @ torch.tensor([0.5, -0.2, 1.0]))
+    asked = torch.tensor([[0.3, 1.7, 2.4], [-1.0, 0.0, 2.0], [1.0, 3.0, 3.0]])
+    found = field.query(asked).distance
+    torch.testing.assert_close(found, asked @ torch.tensor([0.5, -0.2, 1.0]), atol=1e-5, rtol=1e-5)
+
+
+def test_only_crossed_cells_get_gradients_and_they_are_those_of_the_whole_grid():
+    grid = box_grid(6)
+    with torch.no_grad():
+        for parameter in (grid.deformation, grid.corner_weights, grid.edge_weights, grid.split_weights):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    surface = grid.surface("center")
+    corners = torch.cartesian_prod(*[torch.arange(7)] * 3)
+    weights = FlexiCubesWeights(
+        1 + WEIGHT_RANGE * torch.tanh(grid.corner_weights),
+        1 + WEIGHT_RANGE * torch.tanh(grid.edge_weights),
+        LEAST_SPLIT_WEIGHT + WEIGHT_RANGE * torch.sigmoid(grid.split_weights),
+    )
+    whole = flexicubes(grid.values, grid.corner_positions(corners).reshape(7, 7, 7, 3), weights, split="center")
+    torch.testing.assert_close(surface.vertices, whole.vertices)
+    torch.testing.assert_close(surface.deviations, whole.deviations)
+    assert torch.equal(surface.faces, whole.faces)
+    found = torch.autograd.grad(surface.vertices.square().sum(), tuple(grid.parameters()))
+    expected = torch.autograd.grad(whole.vertices.square().sum(), tuple(grid.parameters()))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+        assert 0 < int((one != 0).sum()) < one.numel()
+
+
+def test_parameters_at_their_ends_keep_the_grid_in_order():
     grid = box_grid(6)
     with torch.no_grad():
         for parameter in grid.parameters():
             if parameter is not grid.values:
                 parameter.fill_(-50.0)
-        weights = grid.weights()
-        spacing = grid.positions().diff(dim=0)[..., 0]
-    assert all(float(weight.min()) > 0 for weight in (weights.alpha, weights.beta, weights.gamma))
+    line = torch.stack((torch.arange(7), torch.zeros(7).long(), torch.zeros(7).long()), dim=1)
+    with torch.no_grad():
+        grid.deformation[::2] = 50.0
+        spacing = grid.corner_positions(line).diff(dim=0)[:, 0]
     assert float(spacing.min()) > 0
+    assert torch.isfinite(grid.surface().vertices).all()
 
 
-def test_values_of_another_shape_are_refused():
-    with pytest.raises(UsageError, match=r"\(3, 3, 3\) corners"):
-        FlexiCubesGrid(Lattice.over(Bounds.cube(1.0), 2), torch.zeros(2, 3, 3))
+def test_values_of_no_grid_are_refused():
+    with pytest.raises(UsageError, match=r"\(1, 3, 3\)"):
+        FlexiCubesField(Bounds.cube(1.0), torch.zeros(1, 3, 3))
 
 
 def test_fitting_to_a_box_brings_the_mesh_closer_and_sharpens_its_edges():

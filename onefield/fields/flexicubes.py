@@ -1,0 +1,139 @@
+"""A grid of FlexiCubes: a surface that any loss on its mesh, or on pictures of it, can be minimised over.
+
+Shen et al., "Flexible isosurface extraction for gradient-based mesh optimization" (2023).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from onefield.errors import UsageError
+from onefield.fields.field import Field
+from onefield.kernels.dense_grid import dense_grid
+from onefield.kernels.dual_marching_cubes import dual_connectivity, grid_values
+from onefield.kernels.flexicubes import (
+    CORNER_COUNT,
+    FlexiCubesSurface,
+    FlexiCubesWeights,
+    flexicubes_on,
+)
+from onefield.kernels.marching_cubes_tables import EDGE_COUNT
+from onefield.types import Bounds, Mesh, Sample
+
+# Corners move by less than half a cell, so that cells keep their handedness.
+MOST_DEFORMATION = 0.49
+# Alpha and beta lie within this distance of 1, and gamma between the rest and 1 less it: none ever vanishes.
+WEIGHT_RANGE = 0.99
+LEAST_SPLIT_WEIGHT = 0.005
+
+
+class FlexiCubesField(Field):
+    """Values, deformation and weights of a grid that fills the domain; all at rest but the values.
+
+    ``distance`` is interpolated from the values of the grid at rest: a distance where these are, and no more than a
+    function with an inside and an outside where losses moved them. The surface itself is `surface`.
+
+    Attributes:
+        values: at the corners, negative inside, in parts of the cells' mean side.
+        deformation: of the corners; ``MOST_DEFORMATION * tanh`` of it in cells.
+        corner_weights, edge_weights: alpha and beta of `FlexiCubesWeights`, as ``1 + WEIGHT_RANGE * tanh``.
+        split_weights: gamma, as a sigmoid.
+    """
+
+    provides = frozenset({"distance"})
+
+    def __init__(self, domain: Bounds, values: Float[Tensor, "X Y Z"]) -> None:
+        """A grid that gives the surface of dual marching cubes as yet.
+
+        Args:
+            domain: whose borders the outer corners lie on.
+            values: of a signed distance in world units, say, at the corners; copied. `corner_points` says where.
+
+        Raises:
+            UsageError: the domain is not 3-D, or an axis has fewer than two corners.
+        """
+        super().__init__()
+        if domain.dimension != 3 or values.ndim != 3 or min(values.shape) < 2:
+            raise UsageError(
+                "FlexiCubes need a 3-D domain and at least two corners an axis, got a domain of "
+                f"{domain.dimension} dimensions and values of shape {tuple(values.shape)}."
+            )
+        self.domain = domain
+        cells = [size - 1 for size in values.shape]
+        values = values.detach()
+        self.values = nn.Parameter(values / self._mean_side(cells))
+        self.deformation = nn.Parameter(values.new_zeros((*values.shape, 3)))
+        self.corner_weights = nn.Parameter(values.new_zeros((*cells, CORNER_COUNT)))
+        self.edge_weights = nn.Parameter(values.new_zeros((*cells, EDGE_COUNT)))
+        self.split_weights = nn.Parameter(values.new_zeros(cells))
+
+    def _mean_side(self, cells: list[int]) -> float:
+        return sum(side / count for side, count in zip(self.domain.extent, cells, strict=True)) / 3
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Along x, y and z."""
+        x, y, z = self.split_weights.shape
+        return x, y, z
+
+    @property
+    def cell_side(self) -> float:
+        """Mean side of a cell, world units: what one of the values stands for."""
+        return self._mean_side(list(self.cells))
+
+    def corner_positions(self, corners: Int[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Deformed corners in world units."""
+        moved = MOST_DEFORMATION * torch.tanh(grid_values(self.deformation, corners))
+        spacing = [side / count for side, count in zip(self.domain.extent, self.cells, strict=True)]
+        return (corners + moved) * moved.new_tensor(spacing) + moved.new_tensor(self.domain.minimum)
+
+    def surface(self, split: str = "diagonal") -> FlexiCubesSurface:
+        """The surface in world units, differentiable in all parameters.
+
+        Only the cells that it crosses are looked at. Splits and errors: see `onefield.kernels.flexicubes.flexicubes`.
+        """
+        connectivity = dual_connectivity(self.values)
+        ends = connectivity.crossing_ends()
+        cells = connectivity.cells
+        weights = FlexiCubesWeights(
+            alpha=1 + WEIGHT_RANGE * torch.tanh(grid_values(self.corner_weights, cells)),
+            beta=1 + WEIGHT_RANGE * torch.tanh(grid_values(self.edge_weights, cells)),
+            gamma=LEAST_SPLIT_WEIGHT
+            + WEIGHT_RANGE * torch.sigmoid(grid_values(self.split_weights[..., None], cells)[:, 0]),
+        )
+        low_values, high_values = (grid_values(self.values[..., None], end)[:, 0] for end in ends)
+        low_points, high_points = (self.corner_positions(end) for end in ends)
+        return flexicubes_on(connectivity, (low_values, high_values), (low_points, high_points), weights, split=split)
+
+    @torch.no_grad()
+    def mesh(self) -> Mesh:
+        """The surface as it stands, float32, each quadrilateral as two triangles."""
+        surface = self.surface()
+        return Mesh(surface.vertices.float(), surface.faces)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All in one group: their units make one rate fit them."""
+        return {"encoding": list(self.parameters())}
+
+    def _evaluate(
+        self,
+        points: Float[Tensor, "n d"],
+        directions: Float[Tensor, "n 3"] | None,
+        time: Float[Tensor, "n"] | None,
+        want: frozenset[str],
+    ) -> Sample:
+        if "distance" not in want:
+            return Sample()
+        values = dense_grid(self.domain.to_unit(points), None, self.values[..., None], "linear")
+        return Sample(distance=values[:, 0] * self.cell_side)
+
+
+def corner_points(domain: Bounds, cells: tuple[int, int, int]) -> Float[Tensor, "X Y Z 3"]:
+    """Where the corners of a grid of so many cells that fills a box lie, float32."""
+    axes = [
+        torch.linspace(low, high, count + 1, dtype=torch.float64)
+        for low, high, count in zip(domain.minimum, domain.maximum, cells, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).float()

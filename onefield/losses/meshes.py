@@ -1,0 +1,59 @@
+"""What a surface's mesh should be like, whatever it is a mesh of; differentiable in its vertices or grid values."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def edge_lengths(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3"]:
+    """Of each face's edge from corner n to the one after it; edges of two faces come twice."""
+    corners = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3)
+    return (corners.roll(-1, dims=1) - corners).norm(dim=2)
+
+
+def enclosed_volume(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, ""]:
+    """Of a closed mesh; positive where faces run counter-clockwise seen from outside."""
+    corners = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3)
+    # about the middle, where terms are small and cancel little
+    a, b, c = (corners - vertices.detach().mean(0)).unbind(1)
+    return (a * torch.linalg.cross(b, c)).sum() / 6
+
+
+def developability(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "V"]:
+    """How far the surface around each vertex is from one that paper can be bent to: 0 where it is flat or a hinge.
+
+    The least eigenvalue of the covariance of the normals around a vertex, weighted by the faces' angles there (Stein,
+    Grinspun and Crane, "Developability of triangle meshes", 2018, section 4.2). Vertices of three faces count 0: those
+    of a corner, which no hinge can become.
+    """
+    corners = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3)
+    ahead, back = corners.roll(-1, dims=1) - corners, corners.roll(1, dims=1) - corners
+    normals = torch.linalg.cross(ahead[:, 0], back[:, 0])
+    doubled = normals.norm(dim=1, keepdim=True)
+    angles = torch.atan2(doubled, (ahead * back).sum(2))
+    units = torch.nn.functional.normalize(normals, dim=1)
+    outer = (units[:, :, None] * units[:, None, :]).reshape(-1, 1, 9)
+    count = len(vertices)
+    sums = vertices.new_zeros(count, 9).index_add(0, faces.flatten(), (angles[..., None] * outer).reshape(-1, 9))
+    degrees = torch.bincount(faces.flatten(), minlength=count)
+    least = torch.linalg.eigvalsh(sums.reshape(-1, 3, 3))[:, 0]
+    return torch.where(degrees > 3, least, 0.0)
+
+
+def sign_changes(values: Float[Tensor, "X Y Z"]) -> Float[Tensor, ""]:
+    """Mean disagreement of a grid's neighbours of different sign, each held against the other's sign; 0 without any.
+
+    Shen et al. (2023), section 4.4, after Munkberg et al. (2022): what no picture shows closes by itself in time.
+    """
+    losses = []
+    for axis in range(3):
+        low = values.narrow(axis, 0, values.shape[axis] - 1)
+        high = values.narrow(axis, 1, values.shape[axis] - 1)
+        differ = (low < 0) != (high < 0)
+        for one, other in ((low[differ], high[differ]), (high[differ], low[differ])):
+            losses.append(binary_cross_entropy_with_logits(one, (other >= 0).to(one.dtype), reduction="none"))
+    together = torch.cat(losses)
+    return together.mean() if together.numel() else values.sum() * 0
