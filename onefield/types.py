@@ -247,6 +247,24 @@ class Mesh:
 
 
 @dataclass(frozen=True)
+class TetrahedralMesh:
+    """A solid of tetrahedra a, b, c, d with ``(b - a) . ((c - a) x (d - a)) > 0`` where none is turned over.
+
+    Attributes:
+        vertices: positions in the frame that the producer states.
+        tetrahedra: vertex indices.
+    """
+
+    vertices: Float[Tensor, "V 3"]
+    tetrahedra: Int[Tensor, "T 4"]
+
+    def volumes(self) -> Float[Tensor, "T"]:
+        """Of the tetrahedra, negative for those that are turned over."""
+        a, b, c, d = self.vertices.index_select(0, self.tetrahedra.flatten()).reshape(-1, 4, 3).unbind(1)
+        return ((b - a) * torch.linalg.cross(c - a, d - a)).sum(1) / 6
+
+
+@dataclass(frozen=True)
 class PointCloud:
     """Points with optional colours (RGB in [0, 1], sRGB) and unit normals."""
 

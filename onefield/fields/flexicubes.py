@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.kernels.dense_grid import dense_grid
-from onefield.kernels.dual_marching_cubes import dual_connectivity, grid_values
+from onefield.kernels.dual_marching_cubes import DualConnectivity, dual_connectivity, grid_values
+from onefield.kernels.dual_tetrahedra import dual_tetrahedra
 from onefield.kernels.flexicubes import (
     CORNER_COUNT,
     FlexiCubesSurface,
     FlexiCubesWeights,
     flexicubes_on,
 )
-from onefield.kernels.marching_cubes_tables import EDGE_COUNT
-from onefield.types import Bounds, Mesh, Sample
+from onefield.kernels.marching_cubes_tables import CORNERS, EDGE_COUNT
+from onefield.types import Bounds, Mesh, Sample, TetrahedralMesh
 
 # Corners move by less than half a cell, so that cells keep their handedness.
 MOST_DEFORMATION = 0.49
@@ -94,7 +95,23 @@ class FlexiCubesField(Field):
 
         Only the cells that it crosses are looked at. Splits and errors: see `onefield.kernels.flexicubes.flexicubes`.
         """
+        return self._surface_on(dual_connectivity(self.values), split)
+
+    def solid(self, split: str = "diagonal") -> TetrahedralMesh:
+        """The surface and its inside, world units, differentiable in all parameters; splits and errors as `surface`.
+
+        The first vertices are the surface's. Tetrahedra share whole faces, and their boundary is the surface, so that
+        their volumes add up to what it encloses.
+        """
         connectivity = dual_connectivity(self.values)
+        surface = self._surface_on(connectivity, split)
+        filling = dual_tetrahedra(self.values, connectivity, len(surface.vertices), surface.faces)
+        around = filling.middles[:, None] + torch.as_tensor(CORNERS, device=filling.middles.device)
+        middles = self.corner_positions(around.reshape(-1, 3)).reshape(-1, CORNER_COUNT, 3).mean(1)
+        vertices = torch.cat((surface.vertices, self.corner_positions(filling.corners), middles))
+        return TetrahedralMesh(vertices, filling.tetrahedra)
+
+    def _surface_on(self, connectivity: DualConnectivity, split: str) -> FlexiCubesSurface:
         ends = connectivity.crossing_ends()
         cells = connectivity.cells
         weights = FlexiCubesWeights(
