@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from onefield.errors import DataError, UsageError
@@ -224,6 +224,25 @@ class RenderedImage:
 
 
 @dataclass(frozen=True)
+class Texture:
+    """Pictures that lie on the faces of a mesh.
+
+    Attributes:
+        coordinates: of each corner of each face: (0, 0) is the pictures' upper left corner, (1, 1) the lower right.
+        color: sRGB, 8 bits.
+        normals: of the surface in the frame of tangent, bitangent and normal, as ``(n + 1) / 2`` in 8 bits; None where
+            the mesh's own will do.
+        tangents: of each corner: the unit vector along which the pictures' x grows, in the mesh's frame, and the sign
+            that makes ``sign * normal x tangent`` the bitangent, which points up in the pictures; None without normals.
+    """
+
+    coordinates: Float[Tensor, "F 3 2"]
+    color: UInt8[Tensor, "H W 3"]
+    normals: UInt8[Tensor, "H W 3"] | None = None
+    tangents: Float[Tensor, "F 3 4"] | None = None
+
+
+@dataclass(frozen=True)
 class Mesh:
     """A triangle mesh; faces counter-clockwise seen from outside.
 
@@ -232,17 +251,23 @@ class Mesh:
         faces: vertex indices.
         colors: RGB in [0, 1], sRGB, one a vertex.
         normals: unit vectors pointing out, one a vertex.
+        texture: stands for the colours in formats that hold one.
     """
 
     vertices: Float[Tensor, "V 3"]
     faces: Int[Tensor, "F 3"]
     colors: Float[Tensor, "V 3"] | None = None
     normals: Float[Tensor, "V 3"] | None = None
+    texture: Texture | None = None
 
     def __post_init__(self) -> None:
         if self.faces.numel() and int(self.faces.max()) >= self.vertices.shape[0]:
             raise DataError(
                 f"A face names vertex {int(self.faces.max())}, but the mesh has {self.vertices.shape[0]} vertices."
+            )
+        if self.texture is not None and self.texture.coordinates.shape[0] != self.faces.shape[0]:
+            raise DataError(
+                f"A texture for {self.texture.coordinates.shape[0]} faces can't lie on a mesh of {self.faces.shape[0]}."
             )
 
 

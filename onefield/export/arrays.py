@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from onefield.types import Mesh
@@ -13,6 +18,19 @@ from onefield.types import Mesh
 _VISIBLE_SHIFT = 1e-5
 # Rounding moves a float32 by at most this part of its size.
 _FLOAT32_ROUNDING = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a mesh is being written.
+
+    Attributes:
+        path: the file; pictures that belong to it go beside it, under names that begin with its own.
+        up: the axis of the mesh's coordinates that is up, "z" or "y".
+    """
+
+    path: Path
+    up: str = "z"
 
 
 def vertex_array(mesh: Mesh) -> np.ndarray:
@@ -35,6 +53,20 @@ def normal_array(mesh: Mesh) -> np.ndarray | None:
 def color_array(mesh: Mesh) -> np.ndarray | None:
     """Colours in [0, 1], sRGB, float64."""
     return None if mesh.colors is None else mesh.colors.detach().cpu().double().clamp(0, 1).numpy()
+
+
+def has_border(faces: np.ndarray) -> bool:
+    """Whether some side belongs to one face alone, so that a surface's inside can be seen."""
+    sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    _, uses = np.unique(sides[:, 0] * (sides.max() + 1) + sides[:, 1], return_counts=True)
+    return bool((uses == 1).any())
+
+
+def png(pixels: Tensor) -> bytes:
+    """A picture of 8-bit values as the content of a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels.cpu().numpy()).save(content, format="PNG")
+    return content.getvalue()
 
 
 def needs_double(positions: np.ndarray) -> bool:

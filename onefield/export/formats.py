@@ -1,7 +1,7 @@
 """The formats of meshes by suffix, and the two verbs over them.
 
-A format is a module with ``write(mesh, file) -> notes`` and ``read(content, path) -> Mesh``; adding one is one file and
-one line in `MESH_FORMATS`.
+A format is a module with ``write(mesh, file, target) -> notes`` and ``read(content, path) -> Mesh``; adding one is one
+file and one line in `MESH_FORMATS`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import importlib
 import logging
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
 import torch
+from torch import Tensor
 
 from onefield.errors import DataError, UsageError, nearest_name
+from onefield.export.arrays import Target
 from onefield.files import write_atomically
 from onefield.types import Mesh
 
@@ -28,6 +30,10 @@ MESH_FORMATS = {
     ".ply": "onefield.export.ply",
     ".stl": "onefield.export.stl",
 }
+# formats that hold textures
+TEXTURED_FORMATS = (".glb", ".obj")
+# the standard says which axis is up
+_UP_BY_STANDARD = frozenset({".glb", ".html"})
 
 # what parsing a broken file ends in
 _UNSOUND = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, struct.error)
@@ -50,15 +56,20 @@ class Export:
     notes: tuple[str, ...]
 
 
-def export_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> Export:
+def export_mesh(mesh: Mesh, path: str | os.PathLike[str], up: str = "z") -> Export:
     """Writes a mesh in the format that the path's suffix names, whole or not at all.
 
-    Vertices are written in the frame they are in, z up; bring them to the dataset's frame first. GLB is turned y up by
-    a node, as its standard demands. Vertices in float64 that float32 would shift visibly keep their precision in PLY
-    and OBJ, and in GLB by a node's translation; STL warns.
+    Vertices are taken to be z up; bring them to the dataset's frame first. GLB, and the page that holds one, is turned
+    y up by a node, as its standard demands, whatever is asked for. Vertices in float64 that float32 would shift
+    visibly keep their precision in PLY and OBJ, and in GLB by a node's translation; STL warns. Textures go into GLB,
+    and beside OBJ as PNG and MTL.
+
+    Args:
+        path: the file; its suffix says the format.
+        up: "z" writes the coordinates as they are, "y" turns them so that y is up: (x, y, z) becomes (x, z, -y).
 
     Raises:
-        UsageError: no format has this suffix.
+        UsageError: no format has this suffix, or another axis is to be up.
         DataError: the mesh has no faces, or a vertex that is not finite.
         ResourceError: the folder is missing or read-only, or the disk is full.
     """
@@ -72,15 +83,32 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> Export:
         raise DataError(
             f"Vertex {first} of the mesh for {path} lies at {mesh.vertices[first].tolist()}; remove it first."
         )
+    if up not in ("y", "z"):
+        raise UsageError(f"The axis that is up must be y or z, got '{up}'.")
+    turned = up == "y" and path.suffix.lower() not in _UP_BY_STANDARD
+    target, placed = Target(path, "y" if turned else "z"), _y_up(mesh) if turned else mesh
     notes: list[str] = []
 
     def write(file: BinaryIO) -> None:
-        notes.extend(form.write(mesh, file))
+        notes.extend(form.write(placed, file, target))
 
     write_atomically(path, write)
     for note in notes:
         _logger.warning("%s: %s", path, note)
     return Export(path, path.stat().st_size, tuple(notes))
+
+
+def _y_up(mesh: Mesh) -> Mesh:
+    """A quarter turn about x, exact."""
+
+    def turned(vectors: Tensor | None) -> Tensor | None:
+        return None if vectors is None else torch.stack([vectors[..., 0], vectors[..., 2], -vectors[..., 1]], dim=-1)
+
+    texture = mesh.texture
+    if texture is not None and texture.tangents is not None:
+        tangents = torch.cat([turned(texture.tangents[..., :3]), texture.tangents[..., 3:]], dim=-1)
+        texture = replace(texture, tangents=tangents)
+    return replace(mesh, vertices=turned(mesh.vertices), normals=turned(mesh.normals), texture=texture)
 
 
 def read_mesh(path: str | os.PathLike[str]) -> Mesh:

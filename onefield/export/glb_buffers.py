@@ -55,6 +55,15 @@ class Buffers:
         self.length += array.nbytes
         return len(self.accessors) - 1
 
+    def add_file(self, content: bytes) -> int:
+        """Appends a file, such as a picture, and returns the number of its view."""
+        view = {"buffer": 0, "byteOffset": self.length, "byteLength": len(content)}
+        padded = np.frombuffer(content + bytes(-len(content) % 4), dtype=np.uint8)
+        self.parts.append(padded)
+        self.views.append(view)
+        self.length += padded.nbytes
+        return len(self.views) - 1
+
 
 def write_chunks(file: BinaryIO, document: dict, buffers: Buffers) -> None:
     """Writes header, document and binary chunk.

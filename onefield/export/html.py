@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
 
 from onefield.errors import DataError
 from onefield.export import glb
+from onefield.export.arrays import Target
 from onefield.types import Mesh
 
 _MEDIA_TYPE = "model/gltf-binary"
@@ -23,10 +25,12 @@ _CONTENT = re.compile(rb'<script id="content" type="([a-z/-]+)">([A-Za-z0-9+/=]*
 _END = b"</html>\n"
 
 
-def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
-    """The page; notes are those of GLB, which the mesh is stored as."""
+def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
+    """The page; notes are those of GLB, which the mesh is stored as, with colours at its vertices."""
     content = io.BytesIO()
-    notes = glb.write(mesh, content)
+    notes = glb.write(replace(mesh, texture=None), content, target)
+    if mesh.texture is not None:
+        notes += ("A page shows the colours at the vertices, no texture; export GLB or OBJ to keep it.",)
     before, after = page_around(_MEDIA_TYPE, "Mesh", ("page.js", "page_mesh.js"))
     file.write(before)
     file.write(base64.b64encode(content.getbuffer()))

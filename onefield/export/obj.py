@@ -9,36 +9,67 @@ import numpy as np
 
 from onefield.errors import DataError
 from onefield.export.arrays import (
+    Target,
     color_array,
     face_array,
     mesh_from_arrays,
     needs_double,
     normal_array,
+    png,
     vertex_array,
 )
-from onefield.types import Mesh
+from onefield.files import write_atomically
+from onefield.types import Mesh, Texture
 
 # Rows that are formatted at once: bounds the memory of the text.
 _ROWS = 1 << 16
+_MATERIAL = "surface"
 
 
-def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
-    """Positions with 9 digits, or 15 where float32 would not do, which read back to the same numbers."""
+def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
+    """Positions with 9 digits, or 15 where float32 would not do, which read back to the same numbers.
+
+    A texture goes beside the file, as ``NAME.mtl``, ``NAME-color.png`` and ``NAME-normals.png``; colours at vertices
+    are then left out.
+    """
     positions, colors, normals = vertex_array(mesh), color_array(mesh), normal_array(mesh)
     number = "%.15g" if needs_double(positions) else "%.9g"
-    file.write(b"# written by Onefield, z up; positions may be followed by sRGB colours\n")
+    file.write(f"# written by Onefield, {target.up} up; positions may be followed by sRGB colours\n".encode())
     line = "v " + " ".join([number] * 3)
-    if colors is None:
+    if mesh.texture is not None:
+        file.write(f"mtllib {_write_material(mesh.texture, target.path)}\nusemtl {_MATERIAL}\n".encode())
+    if colors is None or mesh.texture is not None:
         _write_rows(file, line, positions)
     else:
         _write_rows(file, line + " %.6g %.6g %.6g", np.concatenate([positions, colors], axis=1))
-    numbers = face_array(mesh) + 1
-    if normals is None:
-        _write_rows(file, "f %d %d %d", numbers)
-    else:
+    # what a corner names: its position, its place in the texture, its normal
+    numbers = [face_array(mesh) + 1]
+    corner = "%d"
+    if mesh.texture is not None:
+        coordinates = mesh.texture.coordinates.cpu().double().numpy().reshape(-1, 2)
+        places, place_of = np.unique(coordinates, axis=0, return_inverse=True)
+        # here v grows upwards
+        _write_rows(file, "vt %.9g %.9g", places * (1, -1) + (0, 1))
+        numbers.append(place_of.reshape(-1, 3) + 1)
+        corner = "%d/%d"
+    if normals is not None:
         _write_rows(file, "vn %.6g %.6g %.6g", normals)
-        _write_rows(file, "f %d//%d %d//%d %d//%d", np.repeat(numbers, 2, axis=1))
+        numbers.append(numbers[0])
+        corner += "/%d" if mesh.texture is not None else "//%d"
+    _write_rows(file, f"f {corner} {corner} {corner}", np.stack(numbers, axis=-1).reshape(len(numbers[0]), -1))
     return ()
+
+
+def _write_material(texture: Texture, path: Path) -> str:
+    """Writes material and pictures beside the file; the material's name."""
+    stem = path.stem.replace(" ", "_")  # names in these files end at a space
+    lines = [f"newmtl {_MATERIAL}", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {stem}-color.png"]
+    write_atomically(path.with_name(f"{stem}-color.png"), png(texture.color))
+    if texture.normals is not None:
+        write_atomically(path.with_name(f"{stem}-normals.png"), png(texture.normals))
+        lines.append(f"norm {stem}-normals.png")
+    write_atomically(path.with_name(f"{stem}.mtl"), "\n".join([*lines, ""]).encode())
+    return f"{stem}.mtl"
 
 
 def _write_rows(file: BinaryIO, line: str, rows: np.ndarray) -> None:

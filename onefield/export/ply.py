@@ -11,6 +11,7 @@ import numpy as np
 
 from onefield.errors import DataError
 from onefield.export.arrays import (
+    Target,
     color_array,
     face_array,
     mesh_from_arrays,
@@ -30,7 +31,7 @@ _POSITION, _NORMAL, _COLOR = ("x", "y", "z"), ("nx", "ny", "nz"), ("red", "green
 _LISTS_OF_FACES = ("vertex_indices", "vertex_index")
 
 
-def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
+def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
     """Positions as double where float would shift them visibly; normals as float, colours as 8-bit sRGB."""
     positions, faces = vertex_array(mesh), face_array(mesh)
     normals, colors = normal_array(mesh), color_array(mesh)
@@ -50,7 +51,7 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        "comment written by Onefield, z up",
+        f"comment written by Onefield, {target.up} up",
         f"element vertex {len(positions)}",
         *properties,
         f"element face {len(faces)}",
@@ -62,7 +63,7 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     triangles = np.empty(len(faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     triangles["count"], triangles["corners"] = 3, faces
     file.write(triangles.tobytes())
-    return ()
+    return () if mesh.texture is None else ("PLY holds no texture; export GLB or OBJ to keep it.",)
 
 
 @dataclass

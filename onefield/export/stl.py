@@ -9,14 +9,14 @@ from typing import BinaryIO
 import numpy as np
 
 from onefield.errors import DataError
-from onefield.export.arrays import face_array, mesh_from_arrays, needs_double, vertex_array
+from onefield.export.arrays import Target, face_array, mesh_from_arrays, needs_double, vertex_array
 from onefield.types import Mesh
 
 _HEADER_SIZE = 80
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
-def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
+def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
     """Binary STL with face normals."""
     positions, faces = vertex_array(mesh), face_array(mesh)
     corners = positions[faces]
@@ -27,7 +27,7 @@ def write(mesh: Mesh, file: BinaryIO) -> tuple[str, ...]:
     records["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     records["corners"] = corners
     # must not begin with "solid", which announces text
-    file.write(b"Onefield binary STL, z up".ljust(_HEADER_SIZE))
+    file.write(f"Onefield binary STL, {target.up} up".encode().ljust(_HEADER_SIZE))
     file.write(struct.pack("<I", len(faces)))
     file.write(records.tobytes())
     return _losses(mesh, positions)
@@ -40,7 +40,7 @@ def _losses(mesh: Mesh, positions: np.ndarray) -> tuple[str, ...]:
             f"STL holds float32 only, which moves vertices by up to {np.abs(positions).max() * 2**-24:.2g} units this "
             "far from the origin; export PLY, OBJ or GLB to keep them."
         )
-    if mesh.colors is not None:
+    if mesh.colors is not None or mesh.texture is not None:
         notes.append("STL holds no colours; export PLY, OBJ or GLB to keep them.")
     return tuple(notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -37,23 +38,45 @@ def color_vertices(mesh: Mesh, field: Field, *, reach: float = 0.0, chunk: int =
     Raises:
         UsageError: the field has no color.
     """
+    normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh)
+    return replace(mesh, colors=color_points(field, mesh.vertices, normals, reach=reach, chunk=chunk))
+
+
+def color_points(
+    field: Field,
+    points: Float[Tensor, "n 3"],
+    normals: Float[Tensor, "n 3"],
+    *,
+    reach: float = 0.0,
+    chunk: int = 2**16,
+    observe: Callable[[int, int], None] = lambda done, total: None,
+) -> Float[Tensor, "n 3"]:
+    """Colours of points of a surface as `color_vertices` gives them to its vertices.
+
+    Args:
+        normals: unit, pointing out.
+        observe: told how many points are done, of how many.
+
+    Raises:
+        UsageError: the field has no color.
+    """
     if "color" not in field.provides:
         raise UsageError(
             f"{type(field).__name__} provides {', '.join(sorted(field.provides))} but no color; export without colours."
         )
-    if not mesh.vertices.shape[0]:
-        return replace(mesh, colors=torch.zeros(0, 3))
+    if not len(points):
+        return torch.zeros(0, 3)
     tensor = next(iter(field.parameters()), next(iter(field.buffers()), None))
     device = torch.device("cpu") if tensor is None else tensor.device
-    normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh)
     gathered = reach > 0 and "density" in field.provides
     colors = []
     with torch.no_grad():
-        for points, outward in zip(mesh.vertices.float().split(chunk), normals.split(chunk), strict=True):
-            points, inward = points.to(device), -outward.float().to(device)
-            color = _seen(field, points, inward, reach) if gathered else _at(field, points, inward)
-            colors.append(color.clamp(0, 1).to(mesh.vertices.device))
-    return replace(mesh, colors=torch.cat(colors))
+        for part, outward in zip(points.float().split(chunk), normals.split(chunk), strict=True):
+            place, inward = part.to(device), -outward.float().to(device)
+            color = _seen(field, place, inward, reach) if gathered else _at(field, place, inward)
+            colors.append(color.clamp(0, 1).to(points.device))
+            observe(min(len(colors) * chunk, len(points)), len(points))
+    return torch.cat(colors)
 
 
 def _at(field: Field, points: Float[Tensor, "n 3"], inward: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:

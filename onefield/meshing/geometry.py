@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.errors import UsageError
-from onefield.types import Mesh
+from onefield.types import Mesh, Texture
 
 
 def face_vectors(mesh: Mesh) -> Float[Tensor, "F 3"]:
@@ -59,4 +59,16 @@ def transformed(mesh: Mesh, matrix: Float[Tensor, "4 4"]) -> Mesh:
         vertices=mesh.vertices.double() @ linear.T + offset,
         faces=mesh.faces if determinant > 0 else mesh.faces.flip(1),
         normals=normals,
+        texture=None if mesh.texture is None else _transformed_texture(mesh.texture, linear, determinant < 0),
     )
+
+
+def _transformed_texture(texture: Texture, linear: Float[Tensor, "3 3"], mirrors: bool) -> Texture:
+    coordinates, tangents = texture.coordinates, texture.tangents
+    if tangents is not None:
+        turned = torch.nn.functional.normalize(tangents[..., :3].double() @ linear.T, dim=-1).to(tangents.dtype)
+        tangents = torch.cat([turned, tangents[..., 3:] * (-1 if mirrors else 1)], dim=-1)
+    if mirrors:
+        coordinates = coordinates.flip(1)
+        tangents = None if tangents is None else tangents.flip(1)
+    return replace(texture, coordinates=coordinates, tangents=tangents)

@@ -12,6 +12,7 @@ from onefield.cameras import Cameras
 from onefield.errors import DataError, UsageError
 from onefield.kernels.rasterize import rasterize
 from onefield.meshing.geometry import vertex_normals
+from onefield.meshing.texture import looked_up
 from onefield.types import Mesh
 
 # Part of the light that reaches surfaces seen edge-on; the rest falls from the camera.
@@ -32,7 +33,7 @@ def render_preview(
     shaded: bool = True,
     supersampling: int = 2,
 ) -> Float[Tensor, "H W 3"]:
-    """Renders a mesh with its vertex colours under a light at the camera.
+    """Renders a mesh with its texture, or its vertex colours, under a light at the camera.
 
     Args:
         mesh: in the cameras' world; its normals are used where it has them.
@@ -61,8 +62,12 @@ def render_preview(
     corners = faces[found[covered]]
     share = weights[covered][..., None]
     picture = torch.tensor(background, dtype=torch.float32).repeat(*found.shape, 1)
-    colors = torch.tensor(CLAY).expand(len(local), 3) if mesh.colors is None else mesh.colors.float().cpu()
-    seen = (colors[corners] * share).sum(1)
+    if mesh.texture is not None:
+        places = (mesh.texture.coordinates.cpu()[found[covered]] * share).sum(1)
+        seen = looked_up(mesh.texture.color.cpu(), places)
+    else:
+        colors = torch.tensor(CLAY).expand(len(local), 3) if mesh.colors is None else mesh.colors.float().cpu()
+        seen = (colors[corners] * share).sum(1)
     if shaded:
         normals = (mesh.normals if mesh.normals is not None else vertex_normals(mesh)).cpu().float()
         outward = torch.nn.functional.normalize((normals[corners] * share).sum(1), dim=1) @ pose[:, :3].float()

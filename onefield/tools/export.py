@@ -1,4 +1,4 @@
-"""``onefield export``: a run's surface as a mesh, or its Gaussians, in the dataset's own coordinates."""
+"""``onefield export``: a run's surface as a mesh, or its Gaussians, in the dataset's coordinates or others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_command(
     crop: bool = True,
     json: bool = False,
 ) -> None:
-    """Extracts a run's surface with colours and writes it in the dataset's coordinates and units.
+    """Extracts a run's surface with colours and writes it in the dataset's coordinates and units, or others.
 
     Args:
         run: folder of the run, or one above it for the newest.
@@ -50,6 +50,7 @@ def run_command(
     formats = tuple(MESH_FORMATS | GAUSSIAN_FORMATS)
     if to.suffix.lower() not in formats:
         raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, formats)}.")
+    mesh.check_format(to)
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
     bounds = None
@@ -68,12 +69,15 @@ def run_command(
     picture = picture_of(path)
     write_surface_picture(opened, exported.surface, picture)
     say_borders(exported.surface, "region of interest" if bounds is None else "crop")
+    say_axes(opened, mesh)
     facts = {"extractor": choice.extractor, "reason": choice.reason, "isovalue": exported.surface.isovalue}
     facts |= {"clipped": exported.surface.clipped, "views": exported.surface.views}
     result = {"file": str(path), "picture": str(picture)} | facts
     show(result | exported.report.as_json(), json, [f"{path}", *exported.report.lines(), f"drawn in {picture}"])
 
 
+# Cosine of the angle between up and the z axis that nobody notices: 2.5 degrees.
+UPRIGHT = 0.999
 _NAMES = {
     "marching-cubes": "marching cubes",
     "dual-marching-cubes": "dual marching cubes",
@@ -85,6 +89,15 @@ def _show_gaussians(opened: Run, path: Path, bounds: Bounds | None, json: bool) 
     written, count = export_splats(opened, path, bounds)
     result = {"file": str(path), "gaussians": count, "bytes": written.size, "notes": list(written.notes)}
     show(result, json, [f"{path}: {count:,} Gaussians, {written.size / 2**20:.1f} MiB"])
+
+
+def say_axes(opened: Run, options: MeshOptions) -> None:
+    """Says how to get a mesh upright whose dataset's z axis is not up."""
+    up = opened.scene.transform.rotation[2]
+    if options.up == "dataset" and float(up[2]) < UPRIGHT:
+        axis = int(up.abs().argmax())
+        name = ("" if float(up[axis]) > 0 else "-") + "xyz"[axis]
+        say(f"the dataset's {name} axis is up, or nearly, and the mesh keeps its axes; --up z turns it upright")
 
 
 def say_borders(surface: Surface, region: str) -> None:

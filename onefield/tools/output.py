@@ -128,6 +128,30 @@ class ViewsDisplay(LiveBar):
             say(f"{self._words} {done} of {total}" + (f", about {duration(left)} left" if done < total else ""))
 
 
+class TasksDisplay:
+    """Shows several tasks one after the other, each with a display of its own."""
+
+    def __init__(self) -> None:
+        self._words = ""
+        self._display: ViewsDisplay | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._display is not None:
+            self._display.__exit__(*error)
+
+    def __call__(self, words: str, done: int, total: int) -> None:
+        """Takes in that so much of a task is done; other words begin another one."""
+        if words != self._words:
+            self.__exit__()
+            self._words, self._display = words, ViewsDisplay(words).__enter__()
+            if done:
+                self._display(0, total)
+        self._display(done, total)
+
+
 class TrainingDisplay(LiveBar):
     """Shows a run's progress: a live bar in a terminal, a plain line now and then elsewhere."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onefield.configs.runs import Run
@@ -11,11 +12,12 @@ from onefield.export.formats import export_mesh
 from onefield.files import make_folder
 from onefield.meshing.geometry import transformed
 from onefield.meshing.report import MeshReport, report_mesh
-from onefield.tools.mesh_options import AS_EXTRACTED, MeshOptions
-from onefield.tools.output import ViewsDisplay, say
+from onefield.tools.mesh_options import AS_EXTRACTED, FEWER_FACES, FEWEST_FACES, MeshOptions
+from onefield.tools.output import TasksDisplay, ViewsDisplay, say
 from onefield.tools.pictures import write_mesh_picture
-from onefield.training.surface import Choice, Surface, choose_extractor, method_surface
-from onefield.types import Bounds
+from onefield.training.surface import Choice, Surface, choose_extractor, color_reach, method_surface, simplified
+from onefield.training.texturing import textured
+from onefield.types import Bounds, Mesh
 
 # Cells along an edge of the region of interest.
 RESOLUTION = 256
@@ -72,8 +74,30 @@ def export_surface(
             observe=display,
         )
     make_folder(path.parent)
-    export_mesh(transformed(surface.mesh, opened.scene.transform.inverse().matrix), path)
+    placement = options.placement(opened.scene.transform)
+    for number, mesh in enumerate(_levels(opened, surface, options, color_reach(opened.scene, resolution))):
+        file = path if number == 0 else path.with_name(f"{path.stem}-lod{number}{path.suffix}")
+        export_mesh(transformed(mesh, placement), file, options.file_up)
+        if number == 0:
+            surface = replace(surface, mesh=mesh)
+        else:
+            say(f"level of detail {number}: {len(mesh.faces):,} faces in {file}")
     return Exported(surface, report_mesh(surface.mesh))
+
+
+def _levels(opened: Run, surface: Surface, options: MeshOptions, reach: float) -> Iterator[Mesh]:
+    """The surface as it is taken home, and its levels of fewer and fewer faces."""
+    detailed = surface.mesh if surface.detailed is None else surface.detailed
+    for number in range(options.levels):
+        mesh = surface.mesh
+        if number:
+            fewer = max(FEWEST_FACES, len(mesh.faces) // FEWER_FACES**number)
+            mesh = simplified(mesh, fewer, options.smallest, options.holes)
+        settings = options.texture_settings(number)
+        if settings is not None:
+            with TasksDisplay() as display:
+                mesh = textured(opened.method, opened.scene, mesh, detailed, settings, reach, display)
+        yield mesh
 
 
 def exported_if_any(opened: Run, path: Path, resolution: int = RESOLUTION) -> Exported | None:

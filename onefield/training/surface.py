@@ -62,6 +62,7 @@ class Surface:
         isovalue: of the level that was extracted; None where views were fused.
         clipped: it reached the border of the bounds and was closed there; a fused one is open there.
         views: how many were fused; 0 where none was.
+        detailed: the mesh before it was simplified; None where that is the mesh itself.
     """
 
     mesh: Mesh
@@ -69,6 +70,7 @@ class Surface:
     isovalue: float | None = None
     clipped: bool = False
     views: int = 0
+    detailed: Mesh | None = None
 
 
 def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue: float | None = None) -> Choice:
@@ -158,23 +160,31 @@ def method_surface(
         surface = _fused(method, scene, choice, bounds, resolution, most_views, observe)
     else:
         surface = _level_set(method, scene, choice, bounds, resolution, isovalue)
-    mesh = cleaned(surface.mesh, faces, smallest, holes)
+    detailed = cleaned(surface.mesh, smallest, holes)
+    mesh = simplified(detailed, faces, smallest, holes)
     if mesh.colors is None:
-        mesh = color_vertices(mesh, method.field, reach=max(scene.bounds.extent) / resolution)
-    return Surface(mesh, choice, surface.isovalue, surface.clipped, surface.views)
+        mesh = color_vertices(mesh, method.field, reach=color_reach(scene, resolution))
+    simpler = len(mesh.faces) < len(detailed.faces)
+    return Surface(mesh, choice, surface.isovalue, surface.clipped, surface.views, detailed if simpler else None)
 
 
-def cleaned(mesh: Mesh, faces: int, smallest: float, holes: float) -> Mesh:
-    """A manifold mesh of about so many faces, without small pieces and small holes.
+def color_reach(scene: Scene, resolution: int) -> float:
+    """How deep into a density its colour is looked for, world units: a cell."""
+    return max(scene.bounds.extent) / resolution
 
-    Args:
-        faces, smallest, holes: as for `method_surface`.
-    """
-    mesh = keep_large_components(remove_degenerate_faces(mesh), smallest)
-    if faces:
-        mesh = decimate(mesh, faces)
+
+def cleaned(mesh: Mesh, smallest: float, holes: float) -> Mesh:
+    """A manifold mesh without small pieces and small holes; see `method_surface` for what is small."""
     # where sheets meet, pieces that were one come apart
-    return close_holes(keep_large_components(part_sheets(mesh), smallest), holes)
+    parted = part_sheets(keep_large_components(remove_degenerate_faces(mesh), smallest))
+    return close_holes(keep_large_components(parted, smallest), holes)
+
+
+def simplified(mesh: Mesh, faces: int, smallest: float, holes: float) -> Mesh:
+    """A clean mesh of about so many faces, the same one where it has no more; 0 keeps all."""
+    if not faces or len(mesh.faces) <= faces:
+        return mesh
+    return cleaned(decimate(mesh, faces), smallest, holes)
 
 
 def _memory() -> int:

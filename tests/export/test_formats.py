@@ -282,3 +282,21 @@ def test_hostile_counts_do_not_reserve_memory(tmp_path):
     path.write_text("ply\nformat ascii 1.0\nelement vertex 99999999999\nproperty float x\nend_header\n")
     with pytest.raises(DataError, match="promises 99999999999"):
         read_mesh(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_y_up_where_the_standard_leaves_it_open(tmp_path, suffix):
+    mesh = ball(normals=True)
+    back = read_mesh(export_mesh(mesh, tmp_path / f"ball{suffix}", "y").path)
+    x, y, z = mesh.vertices.unbind(1)
+    by_standard = suffix in (".glb", ".html")  # y up in the file, and back to z up on reading
+    expected = mesh.vertices if by_standard else torch.stack([x, z, -y], dim=1)
+    assert np.array_equal(triangles(back), triangles(Mesh(expected, mesh.faces)))
+    if back.normals is not None:
+        outward = torch.nn.functional.normalize(back.vertices / expected.abs().amax(0) ** 2, dim=1)
+        assert float((outward * back.normals).sum(1).min()) > 0.8
+
+
+def test_another_axis_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="y or z"):
+        export_mesh(ball(), tmp_path / "ball.ply", "x")

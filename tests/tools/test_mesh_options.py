@@ -1,0 +1,64 @@
+"""Options about meshes: numbers are checked, and a mesh stands where it was asked to."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from onefield.data.scene import Similarity
+from onefield.errors import UsageError
+from onefield.tools.mesh_options import MeshOptions
+
+
+def about_x(angle: float) -> torch.Tensor:
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64)
+
+
+# a dataset whose y axis points down, as structure from motion leaves it
+Y_DOWN = Similarity.about(torch.tensor([10.0, 20.0, 30.0]), 0.25, about_x(-math.pi / 2))
+
+
+def placed(options: MeshOptions, points: torch.Tensor) -> torch.Tensor:
+    matrix = options.placement(Y_DOWN)
+    return Y_DOWN.apply(points) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def test_the_dataset_keeps_its_coordinates() -> None:
+    points = torch.tensor([[1.0, 2, 3], [-4, 5, 6]], dtype=torch.float64)
+    torch.testing.assert_close(placed(MeshOptions(), points), points)
+    torch.testing.assert_close(placed(MeshOptions(scale=1000), points), 1000 * points)
+
+
+@pytest.mark.parametrize("up", ["z", "y"])
+def test_what_was_up_is_up(up: str) -> None:
+    """The dataset's -y is up: one unit along it is one unit along z, before the file's own turn, times the scale."""
+    foot = torch.tensor([[1.0, 2, 3]], dtype=torch.float64)
+    head = foot + torch.tensor([[0.0, -1, 0]], dtype=torch.float64)
+    options = MeshOptions(up=up, scale=2.0)
+    expected = torch.tensor([[0.0, 0, 2]], dtype=torch.float64)
+    torch.testing.assert_close(placed(options, head) - placed(options, foot), expected)
+    assert options.file_up == up
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"faces": "2"}, "at least 4"),
+        ({"faces": "-1"}, "--faces"),
+        ({"faces": "lots"}, "--faces"),
+        ({"holes": 2.0}, "--holes"),
+        ({"smallest": -0.1}, "--smallest"),
+        ({"scale": 0.0}, "--scale"),
+        ({"scale": float("nan")}, "--scale"),
+    ],
+)
+def test_what_makes_no_mesh_is_refused(options: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        MeshOptions(**options)
+
+
+def test_numbers_of_faces_are_read() -> None:
+    assert [MeshOptions(faces=text).face_count for text in ("0", "4", "100k", "0.5M")] == [0, 4, 100_000, 500_000]
