@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from onefield.data.signals import Shape, load_signal
 from onefield.fields.analytic import SphereField, TorusField
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
+from onefield.kernels.dual_contouring import dual_contouring
 from onefield.kernels.flexicubes import FlexiCubesSurface
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.kernels.point_mesh import build_tree, closest_point
@@ -237,6 +238,7 @@ def quality(arguments: argparse.Namespace) -> None:
     for shape, distance in shapes().items():
         field = FlexiCubesField(domain, distance(corner_points(domain, cells)))
         meshes = {name: enter(field).mesh() for name, enter in contestants().items()}
+        meshes |= contoured(field, distance)
         vertices, faces = marching_cubes(field.values.detach())
         meshes["marching cubes"] = Mesh(vertices / arguments.resolution - 0.5, faces)
         for name, mesh in meshes.items():
@@ -248,6 +250,25 @@ def quality(arguments: argparse.Namespace) -> None:
             row["distance"] = float(distance(points).detach().abs().mean())
             row["normals>5"] = 100 * float((angles < math.cos(math.radians(5))).float().mean())
             print(json.dumps(row), flush=True)
+
+
+def contoured(field: FlexiCubesField, distance: Callable[[Tensor], Tensor]) -> dict[str, Mesh]:
+    """With vertices where the planes of the true slopes meet."""
+
+    def slopes(points: Tensor) -> Tensor:
+        points = points.detach().float().requires_grad_()
+        return torch.autograd.grad(distance(points).sum(), points)[0]
+
+    size = field.cells[0]
+    vertices, faces = dual_contouring(field.values.detach(), lambda at: distance((at / size - 0.5).float()))
+    found = {"dual contouring": Mesh(vertices / size - 0.5, faces)}
+    if importlib.util.find_spec("flexicubes"):
+        published = PublishedFlexiCubes(field)
+        corners = field.corner_positions(published.corners).detach()
+        values = field.values.detach().flatten()
+        vertices, faces, _ = published.engine(corners, values, published.cubes, size, grad_func=slopes)
+        found["FlexiCubes as published, by slopes"] = Mesh(vertices.detach(), faces)
+    return found
 
 
 def fit(arguments: argparse.Namespace) -> None:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from onefield.errors import DataError, ResourceError, UsageError, nearest_name
 from onefield.fields.field import Field
+from onefield.kernels.dual_contouring import dual_contouring
 from onefield.kernels.dual_marching_cubes import dual_marching_cubes
 from onefield.kernels.marching_cubes import marching_cubes
-from onefield.meshing.lattice import Lattice, SampledLevel, sample_level
+from onefield.meshing.lattice import Lattice, Level, SampledLevel, sample_level
 from onefield.types import Bounds, Mesh
 
 # How a level set becomes a mesh.
-LEVEL_SET_EXTRACTORS = {"marching-cubes": marching_cubes, "dual-marching-cubes": dual_marching_cubes}
+LEVEL_SET_EXTRACTORS = ("marching-cubes", "dual-marching-cubes", "dual-contouring")
 # Quantities that define a surface, best first.
 SURFACE_QUANTITIES = ("distance", "occupancy", "density")
 # A density counts as solid where light loses half its energy within this part of the longest side of the bounds.
@@ -92,7 +93,7 @@ def extract(
         quantity: one of `SURFACE_QUANTITIES`; None takes the first of them that the field provides.
         bounds: where, world units; None takes the field's domain. What reaches them is closed there.
         extractor: one of `LEVEL_SET_EXTRACTORS`: marching cubes puts vertices on the surface, dual marching cubes makes
-            more regular triangles and rounds edges off.
+            more regular triangles and rounds edges off, dual contouring keeps edges and corners by the field's slopes.
         memory_budget: bytes that the grid may take (4 a corner); the field's own needs come on top, see ``chunk``.
         chunk: points a query of the field.
 
@@ -116,7 +117,7 @@ def extract(
     _check_memory(lattice, resolution, memory_budget)
     sampled = _sample(field, quantity, isovalue, lattice, chunk)
     _check_crossed(sampled, field, quantity, isovalue, bounds)
-    vertices, faces = LEVEL_SET_EXTRACTORS[extractor](sampled.volume, 0.0)
+    vertices, faces = _surface(extractor, sampled.volume, _level_function(field, quantity, isovalue), lattice, chunk)
     if sampled.touches_border:
         _logger.warning(
             "The surface reaches the bounds %s to %s and was closed there; give larger bounds to have all of it.",
@@ -126,6 +127,23 @@ def extract(
     # the volume has one layer more than the lattice
     mesh = Mesh(lattice.points(vertices.double() - 1), faces)
     return Extraction(mesh, quantity, isovalue, lattice.cells, sampled.evaluations, sampled.touches_border)
+
+
+def _surface(extractor: str, volume: Tensor, level: Level, lattice: Lattice, chunk: int) -> tuple[Tensor, Tensor]:
+    """Vertices in index coordinates of the volume, and faces."""
+    if extractor == "marching-cubes":
+        return marching_cubes(volume, 0.0)
+    if extractor == "dual-marching-cubes":
+        return dual_marching_cubes(volume, 0.0)
+
+    def at_indices(points: Tensor) -> Tensor:
+        places = points - 1  # the volume has one layer more than the lattice
+        within = places.clamp(min=0).minimum(places.new_tensor(lattice.cells))
+        levels = torch.cat([level(part) for part in lattice.points(within).split(chunk)])
+        # closed at the bounds
+        return torch.where((places != within).any(1), max(lattice.bounds.extent), levels)
+
+    return dual_contouring(volume, at_indices)
 
 
 def default_isovalue(quantity: str, bounds: Bounds) -> float:

@@ -24,7 +24,7 @@ def run_command(
     run: Annotated[Path, tyro.conf.Positional],
     /,
     to: Path = Path("mesh.glb"),
-    extractor: Literal["auto", "marching-cubes", "dual-marching-cubes", "tsdf"] = "auto",
+    extractor: Literal["auto", "marching-cubes", "dual-marching-cubes", "dual-contouring", "tsdf"] = "auto",
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
     mesh: Annotated[MeshOptions, tyro.conf.arg(name="")] = AS_EXTRACTED,
@@ -39,8 +39,9 @@ def run_command(
             it can be turned; .ply, .html, .splat, .spz and .splat.glb hold the Gaussians of a run that has some);
             a bare name goes to RUN/export.
         extractor: marching-cubes takes a level of the field's density, occupancy or distance; dual-marching-cubes too,
-            with more regular triangles and rounder edges; tsdf fuses the depth that the training views see, and leaves
-            open what none of them saw; auto takes tsdf for densities of open scenes, else marching-cubes.
+            with more regular triangles and rounder edges; dual-contouring, with sharp ones; tsdf fuses the depth that
+            the training views see, and leaves open what none of them saw; auto takes tsdf for densities of open scenes,
+            else marching-cubes.
         resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see.
         isovalue: of the level set; chosen from the field by default.
         mesh: what to make of the surface.
@@ -81,6 +82,7 @@ UPRIGHT = 0.999
 _NAMES = {
     "marching-cubes": "marching cubes",
     "dual-marching-cubes": "dual marching cubes",
+    "dual-contouring": "dual contouring",
     "tsdf": "TSDF fusion of rendered depth",
 }
 

@@ -75,6 +75,16 @@ def test_dual_vertices_lie_in_world_units_and_close_at_the_bounds():
     assert report.volume == pytest.approx(2 * 0.6 * 0.8, rel=0.02)
 
 
+def test_dual_contouring_is_sharp_in_world_units_and_at_the_bounds():
+    box = BoxField((0.43, 0.3, 0.37), (0.02, 0.01, -0.03))
+    report = report_mesh(extract_mesh(box, resolution=20, extractor="dual-contouring"))
+    assert report.volume == pytest.approx(box.volume(), rel=1e-3)
+    assert report.maximum == pytest.approx((0.45, 0.31, 0.34), abs=2e-3)
+    clipped = report_mesh(extract_mesh(BoxField((2.0, 0.3, 0.4)), resolution=20, extractor="dual-contouring"))
+    assert clipped.watertight
+    assert clipped.volume == pytest.approx(2 * 0.6 * 0.8, rel=5e-3)
+
+
 @pytest.mark.parametrize("quantity", ["distance", "occupancy"])
 def test_only_the_neighbourhood_of_the_surface_is_asked(quantity):
     field = SphereField(0.5, material=SOFT)
