@@ -14,6 +14,12 @@ def edge_lengths(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> F
     return (corners.roll(-1, dims=1) - corners).norm(dim=2)
 
 
+def face_areas(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F"]:
+    """In squared units of the vertices."""
+    a, b, c = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3).unbind(1)
+    return torch.linalg.cross(b - a, c - a).norm(dim=1) / 2
+
+
 def enclosed_volume(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, ""]:
     """Of a closed mesh; positive where faces run counter-clockwise seen from outside."""
     corners = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3)

@@ -42,6 +42,11 @@ RUNS = {
         r"fourier x occupancy x clear or solid PSNR \d+\.\d+ dB",
         ["scores.csv"],
     ),
+    "07_losses_on_a_mesh": (
+        "--resolution 10 --steps 30",
+        r"sphericity 0\.\d+ before, 0\.9\d+ after 30 steps",
+        ["ball.glb"],
+    ),
 }
 FEWEST_LINES, MOST_LINES = 20, 60
 

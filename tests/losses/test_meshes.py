@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from onefield.losses.meshes import developability, edge_lengths, enclosed_volume, sign_changes
+from onefield.losses.meshes import developability, edge_lengths, enclosed_volume, face_areas, sign_changes
 
 BOX = torch.tensor([[x, y, z] for x in (0.0, 2.0) for y in (0.0, 3.0) for z in (0.0, 4.0)], dtype=torch.float64)
 BOX_FACES = torch.tensor(
@@ -25,6 +25,7 @@ def fan(heights):
 def test_volume_and_edges_of_a_box():
     assert enclosed_volume(BOX + 7, BOX_FACES).item() == pytest.approx(24)
     assert enclosed_volume(BOX, BOX_FACES.flip(1)).item() == pytest.approx(-24)
+    assert face_areas(BOX, BOX_FACES).sum().item() == pytest.approx(52)
     lengths = edge_lengths(BOX, BOX_FACES)
     assert sorted(set(lengths.flatten().round(decimals=6).tolist())) == pytest.approx(
         [2, 3, math.sqrt(13), 4, math.sqrt(20), 5]
@@ -48,7 +49,7 @@ def test_flat_and_hinged_surfaces_are_developable_and_cones_are_not():
 def test_gradients_agree_with_finite_differences():
     noise = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     vertices = (BOX + 0.1 * noise).requires_grad_()
-    for loss in (edge_lengths, enclosed_volume, developability):
+    for loss in (edge_lengths, face_areas, enclosed_volume, developability):
         assert torch.autograd.gradcheck(lambda v, of=loss: of(v, BOX_FACES), vertices)
 
 
