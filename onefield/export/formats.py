@@ -29,11 +29,12 @@ MESH_FORMATS = {
     ".obj": "onefield.export.obj",
     ".ply": "onefield.export.ply",
     ".stl": "onefield.export.stl",
+    ".usda": "onefield.export.usd",
 }
 # formats that hold textures
-TEXTURED_FORMATS = (".glb", ".obj")
+TEXTURED_FORMATS = (".glb", ".obj", ".usda")
 # the standard says which axis is up
-_UP_BY_STANDARD = frozenset({".glb", ".html"})
+UP_BY_STANDARD = frozenset({".glb", ".html"})
 
 # what parsing a broken file ends in
 _UNSOUND = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, struct.error)
@@ -61,8 +62,8 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str], up: str = "z") -> Expo
 
     Vertices are taken to be z up; bring them to the dataset's frame first. GLB, and the page that holds one, is turned
     y up by a node, as its standard demands, whatever is asked for. Vertices in float64 that float32 would shift
-    visibly keep their precision in PLY and OBJ, and in GLB by a node's translation; STL warns. Textures go into GLB,
-    and beside OBJ as PNG and MTL.
+    visibly keep their precision in PLY and OBJ, and in GLB and USD by a translation; STL warns. Textures go into GLB,
+    and beside OBJ and USD as PNG.
 
     Args:
         path: the file; its suffix says the format.
@@ -85,7 +86,7 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str], up: str = "z") -> Expo
         )
     if up not in ("y", "z"):
         raise UsageError(f"The axis that is up must be y or z, got '{up}'.")
-    turned = up == "y" and path.suffix.lower() not in _UP_BY_STANDARD
+    turned = up == "y" and path.suffix.lower() not in UP_BY_STANDARD
     target, placed = Target(path, "y" if turned else "z"), _y_up(mesh) if turned else mesh
     notes: list[str] = []
 

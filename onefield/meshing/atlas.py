@@ -60,6 +60,6 @@ def unwrap(mesh: Mesh, size: int) -> Float[Tensor, "F 3 2"]:
     flattening.fix_winding = True
     atlas.generate(flattening, packing)
     _, faces, coordinates = atlas[0]
-    # a picture that is not quite square leaves a strip of the square empty; there y runs up
-    square = coordinates * (np.array([atlas.width, atlas.height]) / max(atlas.width, atlas.height)) * (1, -1) + (0, 1)
-    return torch.from_numpy(square[faces.reshape(-1, 3).astype(np.int64)].astype(np.float32)).clamp(0, 1)
+    # the library's picture is not quite square: both of its sides are stretched to ours; there y runs up
+    places = coordinates.astype(np.float64) * (1, -1) + (0, 1)
+    return torch.from_numpy(places[faces.reshape(-1, 3).astype(np.int64)].astype(np.float32)).clamp(0, 1)

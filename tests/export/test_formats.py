@@ -17,8 +17,8 @@ from onefield.export.formats import MESH_FORMATS, export_mesh, read_mesh
 from onefield.types import Mesh
 
 SUFFIXES = sorted(MESH_FORMATS)
-FOREIGN = [suffix for suffix in SUFFIXES if suffix != ".html"]  # a page is Onefield's own
-COLORED = [".glb", ".html", ".obj", ".ply"]
+FOREIGN = [suffix for suffix in SUFFIXES if suffix not in (".html", ".usda")]  # trimesh knows no page and no USD
+COLORED = [".glb", ".html", ".obj", ".ply", ".usda"]
 MAP_ORIGIN = torch.tensor([448_000.25, 5_411_000.5, 300.0], dtype=torch.float64)
 
 
@@ -289,7 +289,7 @@ def test_y_up_where_the_standard_leaves_it_open(tmp_path, suffix):
     mesh = ball(normals=True)
     back = read_mesh(export_mesh(mesh, tmp_path / f"ball{suffix}", "y").path)
     x, y, z = mesh.vertices.unbind(1)
-    by_standard = suffix in (".glb", ".html")  # y up in the file, and back to z up on reading
+    by_standard = suffix in (".glb", ".html", ".usda")  # the file says so, and reading turns it back
     expected = mesh.vertices if by_standard else torch.stack([x, z, -y], dim=1)
     assert np.array_equal(triangles(back), triangles(Mesh(expected, mesh.faces)))
     if back.normals is not None:
