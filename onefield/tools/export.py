@@ -35,7 +35,7 @@ def run_command(
 
     Args:
         run: folder of the run, or one above it for the newest.
-        to: file to write, its suffix says the format (.glb, .ply, .obj, .stl; .html is a page in which
+        to: file to write, its suffix says the format (.glb, .ply, .obj, .stl, .usda; .html is a page in which
             it can be turned; .ply, .html, .splat, .spz and .splat.glb hold the Gaussians of a run that has some);
             a bare name goes to RUN/export.
         extractor: marching-cubes takes a level of the field's density, occupancy or distance; dual-marching-cubes too,

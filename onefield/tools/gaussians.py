@@ -30,7 +30,7 @@ def wants_gaussians(opened: Run, path: Path) -> bool:
         return wanted
     raise UsageError(
         f"{path} is to hold Gaussians, but {opened.folder.path} has none; train with '--method splat', or export its "
-        "surface to .glb, .ply, .obj or .stl."
+        "surface to .glb, .ply, .obj, .stl or .usda."
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from onefield.data.scene import Similarity
 from onefield.errors import UsageError
-from onefield.export.formats import TEXTURED_FORMATS
+from onefield.export.formats import TEXTURED_FORMATS, UP_BY_STANDARD
 from onefield.meshing.atlas import LARGEST_TEXTURE, SMALLEST_TEXTURE
 from onefield.tools.output import count_of
 from onefield.training.surface import LARGEST_HOLE, SMALLEST_COMPONENT
@@ -29,6 +29,8 @@ TEXTURED_FACES = 100_000
 MOST_LEVELS = 6
 # Of a level's faces the next one has a quarter, and half of its texture's pixels along a side.
 FEWER_FACES, FEWER_PIXELS = 4, 2
+# (x, y, z) to (x, z, -y)
+Y_UP = ((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, -1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class MeshOptions:
             by default, 100k for a texture, since finding places in it for more takes minutes.
         smallest: drop pieces below this share of the largest one's area.
         holes: close holes whose box has a diagonal of at most this share of the mesh's; 0 leaves them open.
-        texture: bake a texture with so many pixels along a side, into .glb, or beside .obj; colours are at the vertices
-            by default (needs the extra [mesh]).
+        texture: bake a texture with so many pixels along a side, into .glb, or beside .obj and .usda (needs the extra
+            [mesh]); colours are at the vertices by default.
         texture_from: field takes the colour that the field shows above each texel; photos blends the training photos
             that see it best, sharper where poses are exact.
         normal_map: with a texture of normals of the surface as it was before it was simplified.
@@ -111,6 +113,16 @@ class MeshOptions:
         scaled = torch.eye(4, dtype=torch.float64) * self.scale
         scaled[3, 3] = 1.0
         return scaled @ matrix
+
+    def read_back(self, placement: Float[Tensor, "4 4"], suffix: str) -> Float[Tensor, "4 4"]:
+        """From the scene's frame to what reading the file gives: z up where the file says which axis is up.
+
+        Args:
+            placement: of `placement`.
+        """
+        if self.file_up == "z" or suffix.lower() in (*UP_BY_STANDARD, ".usda"):
+            return placement
+        return torch.tensor(Y_UP, dtype=torch.float64) @ placement
 
     def check_format(self, path: Path) -> None:
         """Refuses a texture for a format that holds none.

@@ -78,6 +78,8 @@ def export_surface(
     for number, mesh in enumerate(_levels(opened, surface, options, color_reach(opened.scene, resolution))):
         file = path if number == 0 else path.with_name(f"{path.stem}-lod{number}{path.suffix}")
         export_mesh(transformed(mesh, placement), file, options.file_up)
+        if file.parent == opened.folder.exports:
+            opened.folder.write_placement(file.name, options.read_back(placement, file.suffix).tolist())
         if number == 0:
             surface = replace(surface, mesh=mesh)
         else:

@@ -128,6 +128,10 @@ class RunFolder:
         return self.path / "export"
 
     @property
+    def placements(self) -> Path:
+        return self.exports / "placements.json"
+
+    @property
     def crop(self) -> Path:
         return self.path / "crop.json"
 
@@ -157,6 +161,23 @@ class RunFolder:
         if facts is None:
             raise DataError(f"{self.scene} is missing; restore it or train again.")
         return facts
+
+    def write_placement(self, name: str, matrix: list[list[float]]) -> None:
+        """Remembers where an exported mesh stands.
+
+        Args:
+            name: of the file in the folder of exports.
+            matrix: 4 x 4, from the scene's frame to the coordinates that reading the file gives.
+        """
+        write_atomically(self.placements, _plain_json((_read_json(self.placements) or {}) | {name: matrix}))
+
+    def read_placement(self, name: str) -> list[list[float]] | None:
+        """The matrix of `write_placement`; None where none was written.
+
+        Raises:
+            DataError: the file can't be read.
+        """
+        return (_read_json(self.placements) or {}).get(name)
 
     def write_machine(self, facts: Mapping[str, object]) -> None:
         """Writes plain data about the machine that trains as machine.json."""

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
+
 from onefield.data.paths import typical_vertical_fov
 from onefield.data.scene import Scene
 from onefield.errors import DataError
@@ -216,10 +218,14 @@ def _exported_mesh(server: viser.ViserServer, scene: Scene, folder: RunFolder) -
     newest = max(readable, key=lambda path: path.stat().st_mtime)
     try:
         mesh = read_mesh(newest)
+        placement = folder.read_placement(newest.name)
     except DataError as error:
         _logger.warning("%s The viewer shows no mesh.", error)
         return None
-    return add_mesh(server, transformed(mesh, scene.transform.matrix), visible=False)
+    back = scene.transform.matrix
+    if placement is not None:
+        back = torch.linalg.inv(torch.tensor(placement, dtype=torch.float64))
+    return add_mesh(server, transformed(mesh, back), visible=False)
 
 
 def _stand_at_a_camera(server: viser.ViserServer, scene: Scene) -> None:

@@ -165,6 +165,20 @@ def test_export_fuses_what_the_training_views_see(whole: tuple[Path, dict], tmp_
     assert (tmp_path / "seen-preview.png").is_file()
 
 
+def test_export_bakes_textures_in_levels_of_detail(whole: tuple[Path, dict], tmp_path: Path) -> None:
+    path = tmp_path / "mesh.glb"
+    command = [*COMMAND, "export", str(whole[0]), "--to", str(path), "--resolution", "32", "--faces", "0.8k"]
+    command += ["--texture", "128", "--texture-from", "photos", "--normal-map", "--levels", "2", "--up", "y"]
+    result, talk = _run([*command, "--scale", "1000", "--json"])
+    names = {"mesh.glb", "mesh-lod1.glb", "mesh-preview.png"}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    assert "projecting into photo" in talk
+    assert result["faces"] <= 900
+    mesh, simpler = read_mesh(path), read_mesh(tmp_path / "mesh-lod1.glb")
+    assert len(simpler.faces) < len(mesh.faces) / 3
+    assert 200 < float(mesh.vertices.abs().max()) < 20_000
+
+
 def test_a_second_run_in_the_same_folder_is_refused(scene: Path, whole: tuple[Path, dict]) -> None:
     _, talk = _run(_train(scene, whole[0]), expected=2)
     assert "--resume" in talk
@@ -186,6 +200,9 @@ def test_a_second_run_in_the_same_folder_is_refused(scene: Path, whole: tuple[Pa
         (["export", "{run}", "--isovalue", "1e30"], 3, "isovalue"),
         (["export", "{run}", "--isovalue", "2", "--extractor", "tsdf"], 2, "isovalue"),
         (["export", "{run}", "--faces", "-1"], 2, "--faces"),
+        (["export", "{run}", "--faces", "2"], 2, "--faces"),
+        (["export", "{run}", "--texture", "5"], 2, "64 to 8192"),
+        (["export", "{run}", "--texture", "512", "--to", "mesh.stl"], 2, "can't hold a texture"),
         (["export", "{run}", "--resolution", "0"], 2, "resolution"),
         (["render", "{run}", "--path", "orbti"], 2, "did you mean 'orbit'"),
         (["inspect", "nowhere"], 3, "nowhere"),

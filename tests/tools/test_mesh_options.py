@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from onefield.data.scene import Similarity
 from onefield.errors import UsageError
+from onefield.export.formats import export_mesh, read_mesh
+from onefield.meshing.geometry import transformed
 from onefield.tools.mesh_options import MeshOptions
+from onefield.types import Mesh
 
 
 def about_x(angle: float) -> torch.Tensor:
@@ -43,6 +47,18 @@ def test_what_was_up_is_up(up: str) -> None:
     assert options.file_up == up
 
 
+@pytest.mark.parametrize("suffix", [".glb", ".ply", ".usda", ".obj"])
+@pytest.mark.parametrize("up", ["dataset", "z", "y"])
+def test_what_is_read_back_is_found_in_the_scene(tmp_path: Path, suffix: str, up: str) -> None:
+    corners = torch.tensor([[0.0, 0, 0], [0.5, 0, 0], [0, 0.25, 0], [0, 0, 1]])
+    mesh = Mesh(corners, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    options = MeshOptions(up=up, scale=3.0)
+    placement = options.placement(Y_DOWN)
+    path = export_mesh(transformed(mesh, placement), tmp_path / f"mesh{suffix}", options.file_up).path
+    back = transformed(read_mesh(path), torch.linalg.inv(options.read_back(placement, suffix)))
+    torch.testing.assert_close(back.vertices.float(), corners, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -52,6 +68,11 @@ def test_what_was_up_is_up(up: str) -> None:
         ({"holes": 2.0}, "--holes"),
         ({"smallest": -0.1}, "--smallest"),
         ({"scale": 0.0}, "--scale"),
+        ({"texture": 0}, "64 to 8192"),
+        ({"texture": 5}, "64 to 8192"),
+        ({"normal_map": True}, "--texture 2048"),
+        ({"texture_from": "photos"}, "--texture 2048"),
+        ({"levels": 0}, "--levels"),
         ({"scale": float("nan")}, "--scale"),
     ],
 )

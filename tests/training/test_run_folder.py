@@ -182,3 +182,14 @@ def test_facts_about_machine_and_views_read_back(run):
         run.machine.write_text(broken)
         with pytest.raises(DataError, match=r"machine\.json"):
             run.read_machine()
+
+
+def test_placements_of_meshes_are_kept_by_name(tmp_path):
+    run = RunFolder.create(tmp_path / "run")
+    assert run.read_placement("mesh.glb") is None
+    matrix = [[2.0, 0.0, 0.0, 1.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    run.write_placement("mesh.glb", matrix)
+    run.write_placement("other.ply", matrix[::-1])
+    assert run.read_placement("mesh.glb") == matrix
+    assert run.read_placement("other.ply") == matrix[::-1]
+    assert run.read_placement("none.obj") is None
