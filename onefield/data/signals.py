@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from onefield.data.points import TABLE_SUFFIXES, Points, is_point_file, load_points
 from onefield.data.signal_files import (
     MESH_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -239,15 +240,15 @@ def _from_picture(numbers: np.ndarray, kind: str, rate: float | None = None) -> 
     return Signal(kind, values, 1.0 if numbers.dtype == np.bool_ else _spread(values), rate)
 
 
-def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape:
-    """A signal or shape from a file or a folder of frames.
+def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | Points:
+    """A signal, shape or cloud of points from a file or a folder of frames.
 
     Pictures of any channels and bit depth (8 and 16 bits become [0, 1], EXR and float TIFF stay linear as they are),
     WAV (integers become [-1, 1]), video files and folders of pictures, ``.npy`` and ``.npz`` with one array, and meshes
-    (as signed distance).
+    (as signed distance). Points on a surface come from PLY without faces, ``.xyz``, and ``.npy`` with 3 or 6 columns.
 
     Args:
-        kind: of an array in a file, where the guess of `signal_of` is wrong.
+        kind: of an array in a file, where the guess is wrong.
 
     Raises:
         DataError: missing, unreadable, of an unknown format, or without samples.
@@ -258,6 +259,8 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape:
     suffix = path.suffix.lower()
     if path.is_dir():
         return _from_picture(read_frames(path), "video")
+    if kind is None and is_point_file(path):
+        return load_points(path)
     if suffix in PICTURE_SUFFIXES:
         return _from_picture(read_picture(path), "image")
     if suffix in VIDEO_SUFFIXES:
@@ -270,5 +273,5 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape:
         return signal_of(read_array(path), kind)
     if suffix in MESH_SUFFIXES:
         return Shape.of(read_mesh(path))
-    known = sorted({*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, *MESH_SUFFIXES, ".wav", ".npy", ".npz"})
+    known = sorted({*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, *MESH_SUFFIXES, *TABLE_SUFFIXES, ".wav", ".npy", ".npz"})
     raise DataError(f"{path} has no suffix of a known format; known are {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""``onefield fit``: an image, a sound, a video, a volume or a shape as a field."""
+"""``onefield fit``: an image, a sound, a video, a volume, a shape or a cloud of points as a field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_command(
     """Fits a signal and writes the reconstruction, the difference and the field.
 
     Args:
-        signal: PNG, JPEG, WAV, MP4, NPY or a mesh file.
+        signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, or points (PLY, XYZ, or NPY with 3 or 6 columns).
         field: representation, such as siren or hash, or flexicubes for a mesh; auto takes one that suits the signal.
         steps: training steps.
         time: training time instead, such as 30s or 2m.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal, load_signal, signal_of
 from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.field import Field
@@ -23,9 +25,11 @@ from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.point_fit import OrientedPoints, PointSource, oriented, pulled_field, score_points, surface_of
 from onefield.training.recipes import Recipe, Target, build_field, recipe_for, target_of
-from onefield.types import Bounds, Mesh
+from onefield.types import Bounds, Mesh, PointCloud
 
+_logger = logging.getLogger("onefield.training")
 # Points asked of a field at once where no gradient is needed.
 _CHUNK = 2**17
 # So many steps in a row without a finite loss and gradient mean that rates are too high for the signal.
@@ -49,13 +53,13 @@ class Fitted:
     """A field that was fitted to a signal.
 
     Attributes:
-        field: answers ``value`` (signals) or ``distance`` (shapes) at any coordinates of ``target.domain``.
+        field: answers ``value`` (signals) or ``distance`` (shapes, points) at any coordinates of ``target.domain``.
         target: what it answers.
         kind: of the signal.
         shape: samples along the axes of the signal's array; empty for shapes.
         metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
             mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
-            the domain's side), ``steps``, ``seconds``, ``parameters``.
+            the domain's side; points: what `score_points` tells), ``steps``, ``seconds``, ``parameters``.
         recipe: how it was built; None for a field that the caller made.
     """
 
@@ -83,6 +87,8 @@ class Fitted:
         """
         if isinstance(self.field, FlexiCubesField):
             return self.field.mesh()
+        if self.kind == "points":
+            return surface_of(self.field, self.recipe)
         if self.kind == "shape":
             from onefield.meshing.marching_cubes import extract_mesh
 
@@ -146,7 +152,7 @@ def load_fitted(path: str | Path) -> Fitted:
 
 
 def fit(
-    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Mesh,
+    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Mesh | PointCloud,
     field: str | Field = "auto",
     *,
     steps: int | None = None,
@@ -154,7 +160,7 @@ def fit(
     seed: int = 0,
     observe: Callable[[str], None] | None = None,
 ) -> Fitted:
-    """Fits a field to an image, sound, video, volume or shape.
+    """Fits a field to an image, sound, video, volume, shape or cloud of points.
 
     Args:
         signal: a file, an array, or what `load_signal` gives.
@@ -172,54 +178,92 @@ def fit(
         ResourceError: the machine has less memory than the fit needs.
         DivergedError: loss or gradients were not finite ten times in a row.
     """
-    for name, budget in (("steps", steps), ("seconds", seconds)):
-        if budget is not None and not (math.isfinite(budget) and budget > 0):
-            raise UsageError(f"fit needs a positive number of {name}, got {budget}.")
     loaded = _loaded(signal)
     generator = torch.Generator().manual_seed(seed)
     target = target_of(loaded)
     own = "flexicubes" if isinstance(field, FlexiCubesField) else "siren"
     recipe = recipe_for(field if isinstance(field, str) else own, loaded)
+    solved = isinstance(loaded, Points) and isinstance(field, str) and recipe.field == "dense"
+    _check_budget(steps, seconds, solved)
     _check_memory(field, recipe, target, loaded)
+    if isinstance(loaded, Points):
+        began = time.perf_counter()
+        cloud = _oriented(loaded)
+        loaded = cloud.points
+        if solved:
+            grid, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=observe)
+            found["seconds"] = time.perf_counter() - began
+            return _scored(Fitted(grid, target, loaded.kind, (), {}, recipe), loaded, generator, found)
     if isinstance(field, str):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             trained: Field = build_field(recipe.field, recipe.options, target)
     else:
         trained = _checked(field, target)
-    if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape):
-        if isinstance(field, str):
-            start_at(trained, loaded)
-        source = MeshViews(loaded, max(trained.cells), generator)
-    elif isinstance(loaded, Shape):
-        planned = recipe.steps if steps is None else int(steps)
-        source = _ShapeSource(loaded, planned * recipe.batch // 2, generator)
-    else:
-        source = _SampleSource(loaded, target, generator)
+    draws = (recipe.steps if steps is None else int(steps)) * recipe.batch // 2
+    if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and isinstance(field, str):
+        start_at(trained, loaded)
+    source = _source(loaded, trained, target, draws, generator)
     started = time.perf_counter()
     done = _train(trained, source, recipe, steps, seconds, observe)
-    elapsed = time.perf_counter() - started
+    facts = {"steps": float(done), "seconds": time.perf_counter() - started}
     kept = recipe if isinstance(field, str) else None
-    axes = () if isinstance(loaded, Shape) else loaded.shape
-    fitted = Fitted(trained, target, loaded.kind, axes, {}, kept)
-    parameters = sum(p.numel() for p in trained.parameters())
-    facts = {"steps": float(done), "seconds": elapsed, "parameters": float(parameters)}
-    return replace(fitted, metrics=_score(fitted, loaded, generator) | facts)
+    axes = loaded.shape if isinstance(loaded, Signal) else ()
+    return _scored(Fitted(trained, target, loaded.kind, axes, {}, kept), loaded, generator, facts)
 
 
-def _check_memory(field: str | Field, recipe: Recipe, target: Target, signal: Signal | Shape) -> None:
+def _check_budget(steps: int | None, seconds: float | None, solved: bool) -> None:
+    for name, budget in (("steps", steps), ("seconds", seconds)):
+        if budget is not None and not (math.isfinite(budget) and budget > 0):
+            raise UsageError(f"fit needs a positive number of {name}, got {budget}.")
+        if budget is not None and solved:
+            raise UsageError("The grid of a cloud is solved for, without training steps; limit 'hash' or 'siren'.")
+
+
+def _oriented(points: Points) -> OrientedPoints:
+    """Says what was done to the points."""
+    cloud = oriented(points)
+    for note in cloud.points.notes:
+        _logger.warning("%s", note)
+    return cloud
+
+
+def _source(
+    signal: Signal | Shape | Points, field: Field, target: Target, draws: int, generator: torch.Generator
+) -> _SampleSource | _ShapeSource | MeshViews | PointSource:
+    if isinstance(signal, Points):
+        return PointSource(signal, generator)
+    if isinstance(field, FlexiCubesField) and isinstance(signal, Shape):
+        return MeshViews(signal, max(field.cells), generator)
+    if isinstance(signal, Shape):
+        return _ShapeSource(signal, draws, generator)
+    return _SampleSource(signal, target, generator)
+
+
+def _scored(
+    fitted: Fitted, signal: Signal | Shape | Points, generator: torch.Generator, facts: dict[str, float]
+) -> Fitted:
+    parameters = float(sum(p.numel() for p in fitted.field.parameters()))
+    return replace(fitted, metrics=_score(fitted, signal, generator) | facts | {"parameters": parameters})
+
+
+def _check_memory(field: str | Field, recipe: Recipe, target: Target, signal: Signal | Shape | Points) -> None:
     if isinstance(field, str):
         with torch.device("meta"):  # sizes without values
             sized: Field = build_field(recipe.field, recipe.options, target)
     else:
         sized = field
-    numbers = 0 if isinstance(signal, Shape) else math.prod(signal.shape) * signal.channels
+    numbers = math.prod(signal.shape) * signal.channels if isinstance(signal, Signal) else 0
     cure = "take a smaller signal, or a field of fewer numbers such as 'siren'"
     require(fitting_need(sized, recipe.batch, numbers), f"Fitting {signal.kind} by '{recipe.field}'", cure)
 
 
-def _loaded(signal: str | Path | np.ndarray | Tensor | Signal | Shape | Mesh) -> Signal | Shape:
-    if isinstance(signal, Signal | Shape):
+def _loaded(
+    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Mesh | PointCloud,
+) -> Signal | Shape | Points:
+    if isinstance(signal, PointCloud):
+        return Points.of(signal)
+    if isinstance(signal, Signal | Shape | Points):
         return signal
     if isinstance(signal, Mesh):
         return Shape.of(signal)
@@ -290,7 +334,7 @@ def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float
 
 def _train(
     field: Field,
-    source: _SampleSource | _ShapeSource | MeshViews,
+    source: _SampleSource | _ShapeSource | MeshViews | PointSource,
     recipe: Recipe,
     steps: int | None,
     seconds: float | None,
@@ -345,7 +389,9 @@ def _optimizer(field: Field, recipe: Recipe) -> Adam:
 
 
 @torch.no_grad()
-def _score(fitted: Fitted, signal: Signal | Shape, generator: torch.Generator) -> dict[str, float]:
+def _score(fitted: Fitted, signal: Signal | Shape | Points, generator: torch.Generator) -> dict[str, float]:
+    if isinstance(signal, Points):
+        return score_points(fitted.reconstruction(), signal, generator)
     if isinstance(signal, Shape):
         return _score_shape(fitted, signal, generator)
     known = signal.known()

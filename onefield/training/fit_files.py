@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.files import make_folder, write_atomically
 from onefield.training.fit import Fitted
@@ -18,10 +20,10 @@ _DEFAULT_RATE = 44100
 _SIXTEEN_BIT = 32767
 
 
-def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | None = None) -> list[Path]:
+def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Points | None = None) -> list[Path]:
     """Writes ``field.safetensors`` (if a recipe built the field) and the reconstruction in the signal's own kind.
 
-    Images become PNG, sounds WAV, videos a folder of PNG frames, volumes ``.npy``, shapes PLY.
+    Images become PNG, sounds WAV, videos a folder of PNG frames, volumes ``.npy``, shapes and points PLY.
 
     Args:
         fitted: what `fit` answered.
@@ -41,6 +43,9 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | None 
     if isinstance(answer, Mesh):
         from onefield.export.formats import export_mesh
 
+        if isinstance(signal, Points):
+            origin = torch.tensor(signal.origin, dtype=torch.float64)
+            answer = replace(answer, vertices=answer.vertices.double() + origin)
         export_mesh(answer, place / "reconstruction.ply")
         return [*written, place / "reconstruction.ply"]
     truth = signal.values if isinstance(signal, Signal) else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.fields.composed import ComposedField
@@ -75,9 +76,9 @@ class Target:
         return DistanceHead(self.domain.extent[0] / 4, self.domain.center, self.scale)
 
 
-def target_of(signal: Signal | Shape) -> Target:
+def target_of(signal: Signal | Shape | Points) -> Target:
     """Quantity, domain and range of a signal."""
-    if isinstance(signal, Shape):
+    if isinstance(signal, Shape | Points):
         return Target("distance", signal.domain, 1, 0.0, signal.scale / 2)
     known = signal.at(signal.known())
     low, high = known.min().item(), known.max().item()
@@ -129,8 +130,11 @@ def _fourier_field(target: Target, options: dict[str, float]) -> ComposedField:
     return ComposedField(target.domain, encoding, network, [target.head()])
 
 
-def _hash_recipe(signal: Signal | Shape) -> Recipe:
+def _hash_recipe(signal: Signal | Shape | Points) -> Recipe:
     options = {"levels": 16, "features": 2, "width": 64, "hidden_layers": 2, "base_resolution": 16}
+    if isinstance(signal, Points):
+        options |= {"log2_table_size": 16, "finest_resolution": 256, "levels": 10}
+        return Recipe("hash", options, 5e-3, 1e-3, 0.01, 3 * 2**12, 1200)
     if isinstance(signal, Shape):
         options |= {"log2_table_size": 17, "finest_resolution": 1024}
         return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1800)
@@ -146,8 +150,11 @@ def _hash_recipe(signal: Signal | Shape) -> Recipe:
     return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1500)
 
 
-def _siren_recipe(signal: Signal | Shape) -> Recipe:
+def _siren_recipe(signal: Signal | Shape | Points) -> Recipe:
     options = {"width": 256, "hidden_layers": 3, "w0": 30.0, "first_w0": 30.0, "output_gain": 1.0}
+    if isinstance(signal, Points):
+        options |= {"width": 128, "output_gain": 0.1}
+        return Recipe("siren", options, 5e-4, 5e-4, 0.05, 3 * 2**11, 1500)
     if isinstance(signal, Shape):
         return Recipe("siren", options | {"output_gain": 0.1}, 5e-4, 5e-4, 0.05, 2**13, 1500)
     if signal.kind == "audio":
@@ -156,7 +163,10 @@ def _siren_recipe(signal: Signal | Shape) -> Recipe:
     return Recipe("siren", options, 1e-3, 1e-3, 0.05, 2**14, 1500)
 
 
-def _dense_recipe(signal: Signal | Shape) -> Recipe:
+def _dense_recipe(signal: Signal | Shape | Points) -> Recipe:
+    if isinstance(signal, Points):
+        # solved for, not trained; the solver chooses the vertices
+        return Recipe("dense", {"vertices": 257, "initial_amplitude": 0.0}, 0.0, 0.0, 1.0, 0, 0)
     if isinstance(signal, Shape):
         # as many vertices as the samples of a shape can determine
         return Recipe("dense", {"vertices": 64, "initial_amplitude": 1e-4}, 1e-2, 1e-2, 0.01, 2**15, 1000)
@@ -164,8 +174,10 @@ def _dense_recipe(signal: Signal | Shape) -> Recipe:
     return Recipe("dense", options, 0.1, 0.1, 0.01, 2**16, 300)
 
 
-def _fourier_recipe(signal: Signal | Shape) -> Recipe:
+def _fourier_recipe(signal: Signal | Shape | Points) -> Recipe:
     options = {"features": 256, "frequency": 10.0, "seed": 0, "width": 128, "hidden_layers": 3}
+    if isinstance(signal, Points):
+        return Recipe("fourier", options | {"frequency": 3.0}, 5e-4, 5e-4, 0.03, 3 * 2**11, 1500)
     if isinstance(signal, Shape):
         return Recipe("fourier", options | {"frequency": 3.0}, 1e-3, 1e-3, 0.03, 2**14, 1500)
     # turns across the domain, well below what the samples can hold; a sound has its energy in a hundredth of its band
@@ -197,7 +209,7 @@ _BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "hash": _hash_field,
     "siren": _siren_field,
 }
-_RECIPES: dict[str, Callable[[Signal | Shape], Recipe]] = {
+_RECIPES: dict[str, Callable[[Signal | Shape | Points], Recipe]] = {
     "dense": _dense_recipe,
     "flexicubes": _flexicubes_recipe,
     "fourier": _fourier_recipe,
@@ -208,20 +220,21 @@ _RECIPES: dict[str, Callable[[Signal | Shape], Recipe]] = {
 SURFACE_NAMES = ("flexicubes",)
 # Representations of every kind of signal.
 FIELD_NAMES = tuple(name for name in _BUILDERS if name not in SURFACE_NAMES)
-_AUTOMATIC = "hash"
+_AUTOMATIC, _AUTOMATIC_FOR_POINTS = "hash", "dense"
 
 
-def recipe_for(name: str, signal: Signal | Shape) -> Recipe:
+def recipe_for(name: str, signal: Signal | Shape | Points) -> Recipe:
     """The recipe of a representation for a signal.
 
     Args:
-        name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the hash grid for every
-            kind of signal.
+        name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid for
+            points and the hash grid for every other kind of signal.
 
     Raises:
         UsageError: an unknown name, or one that does not fit this kind of signal.
     """
-    chosen = _AUTOMATIC if name == "auto" else name
+    automatic = _AUTOMATIC_FOR_POINTS if isinstance(signal, Points) else _AUTOMATIC
+    chosen = automatic if name == "auto" else name
     if chosen not in _RECIPES:
         raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *_RECIPES))}.")
     recipe = _RECIPES[chosen](signal)

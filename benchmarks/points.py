@@ -1,0 +1,129 @@
+"""Surfaces from points: how far they are from the shape that the points were taken from, both ways.
+
+Each shape gets points evenly at random over its area, then noise of equal deviation along each axis, in percent of the
+diagonal of its box. Screened Poisson of Open3D, where that is installed, gets normals estimated from the same points
+and turned by its minimal spanning tree, as its users do; with --true-normals also those of the faces.
+
+Run: python benchmarks/points.py ../shared/data/meshes [--shapes armadillo block] [--noise 0 0.25 0.5]
+     [--fields auto hash siren] [--points 100000] [--pictures FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from onefield.data.points import Points
+from onefield.data.signal_files import read_mesh
+from onefield.data.signals import Shape
+from onefield.export.formats import export_mesh
+from onefield.kernels.point_mesh import build_tree, closest_point
+from onefield.meshing.preview import orbit_camera, render_preview
+from onefield.meshing.report import report_mesh
+from onefield.training.fit import fit
+from onefield.types import Mesh, PointCloud
+
+SHAPES = ("armadillo", "bunny", "block", "fandisk", "spot", "dragon_10k")
+SCORED = 100_000
+POISSON_DEPTH = 8
+POISSON_NEIGHBOURS = 30
+
+
+def cloud_of(shape: Shape, count: int, noise: float) -> tuple[PointCloud, float]:
+    """Noisy points with the normals of their faces, and the diagonal."""
+    generator = torch.Generator().manual_seed(0)
+    corners = shape.mesh.vertices[shape.mesh.faces.long()].reshape(-1, 3)
+    diagonal = float((corners.amax(0) - corners.amin(0)).norm())
+    clean = shape.surface_points(count, generator)
+    _, faces = closest_point(clean, shape.tree)
+    a, b, c = shape.mesh.vertices[shape.mesh.faces[faces].long()].unbind(1)
+    normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+    points = clean.double() + noise / 100 * diagonal * torch.randn(clean.shape, generator=generator).double()
+    return PointCloud(points, None, normals), diagonal
+
+
+def off(mesh: Mesh, shape: Shape, diagonal: float) -> tuple[float, float]:
+    """Mean distance of the mesh from the shape, and of the shape from the mesh, percent of the diagonal."""
+    means = []
+    for source, tree in ((Shape.of(mesh), shape.tree), (shape, build_tree(mesh.vertices, mesh.faces))):
+        points = source.surface_points(SCORED, torch.Generator().manual_seed(1))
+        nearest, _ = closest_point(points, tree)
+        means.append(100 * float((points - nearest).norm(dim=-1).mean()) / diagonal)
+    return means[0], means[1]
+
+
+def poisson(cloud: PointCloud, true_normals: bool) -> Mesh:
+    """Open3D's screened Poisson."""
+    import open3d
+
+    given = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(cloud.points.numpy()))
+    if true_normals:
+        given.normals = open3d.utility.Vector3dVector(cloud.normals.double().numpy())
+    else:
+        given.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(POISSON_NEIGHBOURS))
+        given.orient_normals_consistent_tangent_plane(POISSON_NEIGHBOURS)
+    found, _ = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson(given, depth=POISSON_DEPTH)
+    vertices = torch.from_numpy(np.asarray(found.vertices).astype(np.float32))
+    return Mesh(vertices, torch.from_numpy(np.asarray(found.triangles).astype(np.int64)))
+
+
+def answers(cloud: PointCloud, arguments: argparse.Namespace) -> Iterator[tuple[str, Mesh | None, float]]:
+    """Name, mesh (None where the peer isn't installed) and seconds of each way."""
+    for field in arguments.fields:
+        started = time.perf_counter()
+        given = cloud if arguments.true_normals else PointCloud(cloud.points)
+        mesh = fit(Points.of(given), field).reconstruction()
+        yield field, mesh, time.perf_counter() - started
+    started = time.perf_counter()
+    installed = importlib.util.find_spec("open3d") is not None
+    yield "Poisson", poisson(cloud, arguments.true_normals) if installed else None, time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("meshes", type=Path)
+    parser.add_argument("--shapes", nargs="+", default=SHAPES)
+    parser.add_argument("--noise", nargs="+", type=float, default=(0.0, 0.25, 0.5))
+    parser.add_argument("--fields", nargs="+", default=("auto",))
+    parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--true-normals", action="store_true")
+    parser.add_argument("--pictures", type=Path)
+    arguments = parser.parse_args()
+    table = Table(title=f"{arguments.points:,} points, distances in % of the diagonal")
+    columns = ("shape", "noise %", "by", "mesh to shape", "shape to mesh", "watertight", "pieces", "euler", "s")
+    for column in columns:
+        table.add_column(column)
+    console = Console()
+    for name in arguments.shapes:
+        shape = Shape.of(read_mesh(arguments.meshes / f"{name}.obj"))
+        for noise in arguments.noise:
+            cloud, diagonal = cloud_of(shape, arguments.points, noise)
+            for by, mesh, seconds in answers(cloud, arguments):
+                if mesh is None:
+                    table.add_row(name, f"{noise:g}", by, *[""] * (len(columns) - 3))
+                    continue
+                there, back = off(mesh, shape, diagonal)
+                facts = report_mesh(mesh)
+                row = (f"{there:.4f}", f"{back:.4f}", "yes" if facts.watertight else "no", str(facts.components))
+                table.add_row(name, f"{noise:g}", by, *row, str(facts.euler), f"{seconds:.0f}")
+                console.print(f"{name} {noise:g} {by}:", *row, facts.euler, f"{seconds:.0f} s", highlight=False)
+                if arguments.pictures is not None:
+                    arguments.pictures.mkdir(parents=True, exist_ok=True)
+                    stem = arguments.pictures / f"{name}-{noise:g}-{by}"
+                    picture = render_preview(mesh, orbit_camera(mesh))
+                    imageio.imwrite(f"{stem}.png", (picture * 255).to(torch.uint8).numpy())
+                    export_mesh(mesh, f"{stem}.ply")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
