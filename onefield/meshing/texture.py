@@ -14,6 +14,9 @@ from onefield.kernels.rasterize import rasterize
 from onefield.meshing.geometry import vertex_normals
 from onefield.types import Mesh
 
+# Texels whose points are worked out at once: bounds the memory of what comes in between.
+_CHUNK = 2**20
+
 
 @dataclass(frozen=True)
 class Texels:
@@ -56,9 +59,12 @@ def texels_of(mesh: Mesh, coordinates: Float[Tensor, "F 3 2"], size: int) -> Tex
         )
     faces, share = found[covered], weights[covered]
     normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh)
-    named = mesh.faces.cpu().long()[faces]
-    points = (mesh.vertices.detach().cpu().double()[named] * share[..., None]).sum(1).float()
-    smooth = torch.nn.functional.normalize((normals.cpu().float()[named] * share[..., None]).sum(1), dim=1)
+    points, smooth = torch.empty_like(share), torch.empty_like(share)
+    for first in range(0, len(faces), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        named, weight = mesh.faces.cpu().long()[faces[part]], share[part, :, None]
+        points[part] = (mesh.vertices.detach().cpu().double()[named] * weight).sum(1).float()
+        smooth[part] = torch.nn.functional.normalize((normals.cpu().float()[named] * weight).sum(1), dim=1)
     return Texels(covered, faces, share, points, smooth)
 
 
@@ -66,8 +72,10 @@ def picture_of(texels: Texels, values: Float[Tensor, "n 3"]) -> UInt8[Tensor, "H
     """Values in [0, 1] at their texels; all others take the nearest one's, so that no filter mixes in a background."""
     picture = torch.zeros(*texels.covered.shape, 3, dtype=torch.uint8)
     picture[texels.covered] = (values.clamp(0, 1) * 255).round().to(torch.uint8)
-    _, (rows, columns) = distance_transform_edt(~texels.covered.numpy(), return_indices=True)
-    return picture[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+    empty = ~texels.covered
+    rows, columns = distance_transform_edt(empty.numpy(), return_distances=False, return_indices=True)
+    picture[empty] = picture[torch.from_numpy(rows)[empty].long(), torch.from_numpy(columns)[empty].long()]
+    return picture
 
 
 def looked_up(

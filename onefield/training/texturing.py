@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.scene import Scene
-from onefield.errors import DataError
+from onefield.errors import DataError, ResourceError
+from onefield.kernels.system import memory_available
 from onefield.meshing.atlas import unwrap
 from onefield.meshing.colors import color_points
 from onefield.meshing.geometry import face_vectors, vertex_normals
@@ -22,6 +23,8 @@ from onefield.training.method import Method
 from onefield.training.poses import moved_cameras
 from onefield.types import Mesh, Texture
 
+# Face, weights, point, normal, colour of a texel, and what finds the nearest one of those between charts.
+BYTES_PER_TEXEL = 128
 # Who is told what is being done, and how much of it.
 Observer = Callable[[str, int, int], None]
 
@@ -62,8 +65,14 @@ def textured(
     Raises:
         UsageError: the size is outside its range, or the field has no colour.
         DataError: there is no face, the picture is too small for the faces, or no photo sees the mesh.
-        ResourceError: the library that unwraps surfaces is not installed.
+        ResourceError: the library that unwraps surfaces is not installed, or less memory is available than texels take.
     """
+    need, available = settings.size**2 * BYTES_PER_TEXEL, memory_available()
+    if need > available:
+        raise ResourceError(
+            f"A texture of {settings.size} x {settings.size} pixels takes about {need / 2**30:.1f} GiB of memory, but "
+            f"{available / 2**30:.1f} GiB are available; take a smaller --texture."
+        )
     observe("unwrapping", 0, 1)
     coordinates = unwrap(mesh, settings.size)
     observe("unwrapping", 1, 1)

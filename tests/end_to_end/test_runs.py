@@ -166,6 +166,7 @@ def test_export_fuses_what_the_training_views_see(whole: tuple[Path, dict], tmp_
 
 
 def test_export_bakes_textures_in_levels_of_detail(whole: tuple[Path, dict], tmp_path: Path) -> None:
+    pytest.importorskip("xatlas")
     path = tmp_path / "mesh.glb"
     command = [*COMMAND, "export", str(whole[0]), "--to", str(path), "--resolution", "32", "--faces", "0.8k"]
     command += ["--texture", "128", "--texture-from", "photos", "--normal-map", "--levels", "2", "--up", "y"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ def waves(points: Tensor) -> Tensor:
 
 def textured_ball(size: int = 256, resolution: int = 16, normal_map: bool = False) -> Mesh:
     """A ball with colours of `waves`, and normals of a finer ball."""
+    pytest.importorskip("xatlas")
     mesh = extract_mesh(SphereField(RADIUS), resolution=resolution)
     mesh = replace(mesh, normals=vertex_normals(mesh))
     coordinates = unwrap(mesh, size)

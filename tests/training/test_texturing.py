@@ -9,15 +9,18 @@ import torch
 
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
-from onefield.errors import DataError
+from onefield.errors import DataError, ResourceError
 from onefield.fields.analytic import Material, SphereField
 from onefield.meshing.marching_cubes import extract_mesh
 from onefield.meshing.texture import texels_of
 from onefield.renderers.sampling.uniform import UniformSampler
 from onefield.renderers.volume import VolumeRenderer
+from onefield.training import texturing
 from onefield.training.method import Method
 from onefield.training.settings import TrainingSettings
 from onefield.training.texturing import TextureSettings, textured
+
+pytest.importorskip("xatlas")
 
 ORANGE = (0.9, 0.3, 0.1)
 
@@ -80,6 +83,13 @@ def test_a_mesh_that_no_photo_sees_is_refused(scene, ball):
     away = replace(mesh, vertices=mesh.vertices + torch.tensor([0.0, 0, 90]))
     with pytest.raises(DataError, match=r"None of the \d+ training photos .* --texture-from field"):
         textured(method(ball), scene, away, away, TextureSettings(64, source="photos"), 0.0)
+
+
+def test_more_texels_than_memory_holds_are_refused(scene, ball, monkeypatch):
+    monkeypatch.setattr(texturing, "memory_available", lambda: 2**20)
+    mesh = extract_mesh(ball, resolution=8)
+    with pytest.raises(ResourceError, match="smaller --texture"):
+        textured(method(ball), scene, mesh, mesh, TextureSettings(128), 0.0)
 
 
 def test_a_normal_map_comes_with_what_decodes_it(scene, ball):
