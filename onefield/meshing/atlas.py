@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -37,13 +39,7 @@ def unwrap(mesh: Mesh, size: int) -> Float[Tensor, "F 3 2"]:
         raise UsageError(f"A texture has {SMALLEST_TEXTURE} to {LARGEST_TEXTURE} pixels along a side, got {size}.")
     if not mesh.faces.shape[0]:
         raise DataError("The mesh has no faces, so there is nothing to put a texture on; extract at another isovalue.")
-    try:
-        import xatlas
-    except ImportError as error:
-        raise ResourceError(
-            "A texture needs xatlas, which is not installed; run 'pip install \"onefield[mesh]\"', or export without a "
-            "texture."
-        ) from error
+    xatlas = unwrapping_library()
     vertices = mesh.vertices.detach().double().cpu().numpy()
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     centered = (vertices - (low + high) / 2) / max(float((high - low).max()), np.finfo(np.float64).tiny)
@@ -63,3 +59,19 @@ def unwrap(mesh: Mesh, size: int) -> Float[Tensor, "F 3 2"]:
     # the library's picture is not quite square: both of its sides are stretched to ours; there y runs up
     places = coordinates.astype(np.float64) * (1, -1) + (0, 1)
     return torch.from_numpy(places[faces.reshape(-1, 3).astype(np.int64)].astype(np.float32)).clamp(0, 1)
+
+
+def unwrapping_library() -> ModuleType:
+    """xatlas, which unwraps surfaces.
+
+    Raises:
+        ResourceError: it is not installed.
+    """
+    try:
+        import xatlas
+    except ImportError as error:
+        raise ResourceError(
+            "A texture needs xatlas, which is not installed; run 'pip install \"onefield[mesh]\"', or export without a "
+            "texture."
+        ) from error
+    return xatlas

@@ -51,7 +51,7 @@ def run_command(
     formats = tuple(MESH_FORMATS | GAUSSIAN_FORMATS)
     if to.suffix.lower() not in formats:
         raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, formats)}.")
-    mesh.check_format(to)
+    mesh.check_texture(to)
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
     bounds = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from onefield.data.scene import Similarity
 from onefield.errors import UsageError
 from onefield.export.formats import TEXTURED_FORMATS, UP_BY_STANDARD
-from onefield.meshing.atlas import LARGEST_TEXTURE, SMALLEST_TEXTURE
+from onefield.meshing.atlas import LARGEST_TEXTURE, SMALLEST_TEXTURE, unwrapping_library
 from onefield.tools.output import count_of
 from onefield.training.surface import LARGEST_HOLE, SMALLEST_COMPONENT
 from onefield.training.texturing import TextureSettings
@@ -124,16 +124,20 @@ class MeshOptions:
             return placement
         return torch.tensor(Y_UP, dtype=torch.float64) @ placement
 
-    def check_format(self, path: Path) -> None:
-        """Refuses a texture for a format that holds none.
+    def check_texture(self, path: Path) -> None:
+        """Refuses a texture that can't be made or written, before anything is computed.
 
         Raises:
-            UsageError: naming those that do.
+            UsageError: the format holds none; it names those that do.
+            ResourceError: the library for it is not installed.
         """
-        if self.texture is not None and path.suffix.lower() not in TEXTURED_FORMATS:
+        if self.texture is None:
+            return
+        if path.suffix.lower() not in TEXTURED_FORMATS:
             raise UsageError(
                 f"{path.name} can't hold a texture; write {', '.join(TEXTURED_FORMATS)}, or leave --texture out."
             )
+        unwrapping_library()
 
     def texture_settings(self, level: int) -> TextureSettings | None:
         """The texture of a level of detail; None without."""

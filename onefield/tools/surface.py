@@ -29,7 +29,7 @@ class Exported:
 
     Attributes:
         surface: its mesh is in the run's frame, for pictures by its cameras.
-        report: of the mesh as it was written.
+        report: of the mesh as it was written, before z up became y up where that was asked for.
     """
 
     surface: Surface
@@ -77,14 +77,15 @@ def export_surface(
     placement = options.placement(opened.scene.transform)
     for number, mesh in enumerate(_levels(opened, surface, options, color_reach(opened.scene, resolution))):
         file = path if number == 0 else path.with_name(f"{path.stem}-lod{number}{path.suffix}")
-        export_mesh(transformed(mesh, placement), file, options.file_up)
+        placed = transformed(mesh, placement)
+        export_mesh(placed, file, options.file_up)
         if file.parent == opened.folder.exports:
             opened.folder.write_placement(file.name, options.read_back(placement, file.suffix).tolist())
         if number == 0:
-            surface = replace(surface, mesh=mesh)
+            surface, report = replace(surface, mesh=mesh), report_mesh(placed)
         else:
             say(f"level of detail {number}: {len(mesh.faces):,} faces in {file}")
-    return Exported(surface, report_mesh(surface.mesh))
+    return Exported(surface, report)
 
 
 def _levels(opened: Run, surface: Surface, options: MeshOptions, reach: float) -> Iterator[Mesh]:

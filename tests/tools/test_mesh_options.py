@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 from onefield.data.scene import Similarity
-from onefield.errors import UsageError
+from onefield.errors import ResourceError, UsageError
 from onefield.export.formats import export_mesh, read_mesh
 from onefield.meshing.geometry import transformed
 from onefield.tools.mesh_options import MeshOptions
@@ -83,3 +85,14 @@ def test_what_makes_no_mesh_is_refused(options: dict, words: str) -> None:
 
 def test_numbers_of_faces_are_read() -> None:
     assert [MeshOptions(faces=text).face_count for text in ("0", "4", "100k", "0.5M")] == [0, 4, 100_000, 500_000]
+
+
+def test_textures_that_cannot_be_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xatlas", ModuleType("xatlas"))
+    MeshOptions(texture=64).check_texture(Path("mesh.glb"))
+    MeshOptions().check_texture(Path("mesh.stl"))
+    with pytest.raises(UsageError, match=r"mesh.stl can't hold a texture; write .glb, .obj, .usda"):
+        MeshOptions(texture=64).check_texture(Path("mesh.stl"))
+    monkeypatch.setitem(sys.modules, "xatlas", None)
+    with pytest.raises(ResourceError, match="pip install"):
+        MeshOptions(texture=64).check_texture(Path("mesh.glb"))
