@@ -27,9 +27,11 @@ from onefield.fields.heads.color import ColorHead, PlainColor
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
+from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 from onefield.fields.networks.mlp import Mlp
 from onefield.fields.networks.network import Network
+from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.siren import Siren
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.wrappers import ContractedField, Cropped, DistanceAsDensity, Frozen, Transformed
@@ -53,6 +55,7 @@ ENCODINGS: dict[str, Callable[[], Encoding]] = {
 NETWORKS: dict[str, Callable[[int, int], Network]] = {
     "mlp": lambda inputs, outputs: Mlp(inputs, outputs, width=8),
     "mlp, mixed precision": lambda inputs, outputs: Mlp(inputs, outputs, width=8, precision="mixed"),
+    "refinement": lambda inputs, outputs: RefinementNetwork(inputs, outputs, width=8, hidden_layers=1, memory=4),
     "siren": lambda inputs, outputs: Siren(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
 }
 
@@ -62,6 +65,7 @@ HEADS: dict[str, Callable[[], Head]] = {
     "exponential density": ExponentialDensity,
     "softplus density": lambda: SoftplusDensity(0.5, 0.1),
     "distance": DistanceHead,
+    "occupancy": OccupancyHead,
     "value": ValueHead,
 }
 

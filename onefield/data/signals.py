@@ -29,6 +29,8 @@ from onefield.data.signal_files import (
     read_picture,
     read_video,
 )
+from onefield.data.slice_files import SLICES_SUFFIXES, holds_slices, load_slices
+from onefield.data.slices import Slices
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.kernels.point_mesh import TriangleTree, build_tree, signed_distance, winding_number
 from onefield.types import Bounds, Mesh
@@ -240,12 +242,13 @@ def _from_picture(numbers: np.ndarray, kind: str, rate: float | None = None) -> 
     return Signal(kind, values, 1.0 if numbers.dtype == np.bool_ else _spread(values), rate)
 
 
-def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | Points:
-    """A signal, shape or cloud of points from a file or a folder of frames.
+def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | Points | Slices:
+    """A signal, shape, cloud of points or slices from a file or a folder.
 
     Pictures of any channels and bit depth (8 and 16 bits become [0, 1], EXR and float TIFF stay linear as they are),
     WAV (integers become [-1, 1]), video files and folders of pictures, ``.npy`` and ``.npz`` with one array, and meshes
-    (as signed distance). Points on a surface come from PLY without faces, ``.xyz``, and ``.npy`` with 3 or 6 columns.
+    (as signed distance). Points on a surface come from PLY without faces, ``.xyz``, and ``.npy`` with 3 or 6 columns;
+    slices as `load_slices` reads them.
 
     Args:
         kind: of an array in a file, where the guess is wrong.
@@ -255,8 +258,10 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | P
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path} does not exist; name a picture, sound, video, array or mesh file.")
+        raise DataError(f"{path} does not exist; name a picture, sound, video, array, mesh or slices.")
     suffix = path.suffix.lower()
+    if holds_slices(path):
+        return load_slices(path)
     if path.is_dir():
         return _from_picture(read_frames(path), "video")
     if kind is None and is_point_file(path):
@@ -273,5 +278,7 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | P
         return signal_of(read_array(path), kind)
     if suffix in MESH_SUFFIXES:
         return Shape.of(read_mesh(path))
-    known = sorted({*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, *MESH_SUFFIXES, *TABLE_SUFFIXES, ".wav", ".npy", ".npz"})
+    known = sorted(
+        {*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, *MESH_SUFFIXES, *TABLE_SUFFIXES, *SLICES_SUFFIXES, ".wav", ".npy", ".npz"}
+    )
     raise DataError(f"{path} has no suffix of a known format; known are {', '.join(known)}.")

@@ -14,6 +14,8 @@ from onefield.types import Bounds
 
 # Room around the contours, as a part of their longest side.
 _MARGIN = 0.1
+# Points along each side of the box at which planes are measured.
+_GAP_SAMPLES = 24
 # Cosine between the normals of planes that count as neighbours in a stack.
 _PARALLEL = 0.999
 
@@ -78,6 +80,16 @@ class Slices:
     def scale(self) -> float:
         """Side of the domain, in the slices' unit."""
         return self.domain.extent[0]
+
+    @property
+    def gap(self) -> float:
+        """Typical way from plane to plane, in the slices' unit: four times the mean distance of the box's points from
+        the nearest plane, which is the spacing of a stack."""
+        unit = (np.arange(_GAP_SAMPLES) + 0.5) / _GAP_SAMPLES
+        places = np.stack(np.meshgrid(unit, unit, unit, indexing="ij"), axis=-1).reshape(-1, 3)
+        points = np.array(self.bounds.minimum) + places * self.bounds.extent
+        nearest = np.min([np.abs((points - each.origin) @ each.normal) for each in self.slices], axis=0)
+        return float(4 * nearest.mean())
 
 
 def _half_gap(slices: Sequence[Slice]) -> float:

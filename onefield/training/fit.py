@@ -17,6 +17,7 @@ from torch import Tensor
 
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal, load_signal, signal_of
+from onefield.data.slices import Slices
 from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
@@ -27,6 +28,7 @@ from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.point_fit import OrientedPoints, PointSource, oriented, pulled_field, score_points, surface_of
 from onefield.training.recipes import Recipe, Target, build_field, recipe_for, target_of
+from onefield.training.slices import plan_slices, plane_agreement, train_slices
 from onefield.types import Bounds, Mesh, PointCloud
 
 _logger = logging.getLogger("onefield.training")
@@ -59,7 +61,8 @@ class Fitted:
         shape: samples along the axes of the signal's array; empty for shapes.
         metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
             mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
-            the domain's side; points: what `score_points` tells), ``steps``, ``seconds``, ``parameters``.
+            the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points` tells),
+            ``steps``, ``seconds``, ``parameters``.
         recipe: how it was built; None for a field that the caller made.
     """
 
@@ -89,7 +92,7 @@ class Fitted:
             return self.field.mesh()
         if self.kind == "points":
             return surface_of(self.field, self.recipe)
-        if self.kind == "shape":
+        if self.kind in ("shape", "slices"):
             from onefield.meshing.marching_cubes import extract_mesh
 
             return extract_mesh(self.field, resolution=resolution)
@@ -152,7 +155,7 @@ def load_fitted(path: str | Path) -> Fitted:
 
 
 def fit(
-    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Mesh | PointCloud,
+    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Slices | Mesh | PointCloud,
     field: str | Field = "auto",
     *,
     steps: int | None = None,
@@ -160,7 +163,7 @@ def fit(
     seed: int = 0,
     observe: Callable[[str], None] | None = None,
 ) -> Fitted:
-    """Fits a field to an image, sound, video, volume, shape or cloud of points.
+    """Fits a field to an image, sound, video, volume, shape, cloud of points or slices of a solid.
 
     Args:
         signal: a file, an array, or what `load_signal` gives.
@@ -179,6 +182,8 @@ def fit(
         DivergedError: loss or gradients were not finite ten times in a row.
     """
     loaded = _loaded(signal)
+    if isinstance(loaded, Slices):
+        return _fit_slices(loaded, field, steps, seconds, seed, observe)
     generator = torch.Generator().manual_seed(seed)
     target = target_of(loaded)
     own = "flexicubes" if isinstance(field, FlexiCubesField) else "siren"
@@ -194,12 +199,7 @@ def fit(
             grid, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=observe)
             found["seconds"] = time.perf_counter() - began
             return _scored(Fitted(grid, target, loaded.kind, (), {}, recipe), loaded, generator, found)
-    if isinstance(field, str):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            trained: Field = build_field(recipe.field, recipe.options, target)
-    else:
-        trained = _checked(field, target)
+    trained = _built(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
     draws = (recipe.steps if steps is None else int(steps)) * recipe.batch // 2
     if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and isinstance(field, str):
         start_at(trained, loaded)
@@ -210,6 +210,41 @@ def fit(
     kept = recipe if isinstance(field, str) else None
     axes = loaded.shape if isinstance(loaded, Signal) else ()
     return _scored(Fitted(trained, target, loaded.kind, axes, {}, kept), loaded, generator, facts)
+
+
+def _built(recipe: Recipe, target: Target, seed: int) -> Field:
+    """An untrained field, leaving the caller's random numbers alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_field(recipe.field, recipe.options, target)
+
+
+def _fit_slices(
+    slices: Slices,
+    field: str | Field,
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    observe: Callable[[str], None] | None,
+) -> Fitted:
+    if not isinstance(field, str):
+        raise UsageError(f"Slices are fitted by fields of Onefield's own, got a {type(field).__name__}; take 'auto'.")
+    _check_budget(steps, seconds, solved=False)
+    generator = torch.Generator().manual_seed(seed)
+    recipe, target = plan_slices(field, slices)
+    trained = _built(recipe, target, seed)
+    started = time.perf_counter()
+    budget = (recipe.steps if steps is None else int(steps), seconds)
+    done = train_slices(trained, recipe, slices, budget, generator, observe)
+    elapsed = time.perf_counter() - started
+    fitted = Fitted(trained, target, slices.kind, (), {}, recipe)
+
+    def is_inside(points: Tensor) -> Tensor:
+        return fitted(points) < 0 if target.quantity == "distance" else fitted(points) > 0.5
+
+    parameters = sum(p.numel() for p in trained.parameters())
+    facts = {"steps": float(done), "seconds": elapsed, "parameters": float(parameters)}
+    return replace(fitted, metrics={"plane_iou": plane_agreement(is_inside, slices, generator)} | facts)
 
 
 def _check_budget(steps: int | None, seconds: float | None, solved: bool) -> None:
@@ -259,11 +294,11 @@ def _check_memory(field: str | Field, recipe: Recipe, target: Target, signal: Si
 
 
 def _loaded(
-    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Mesh | PointCloud,
-) -> Signal | Shape | Points:
+    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Slices | Mesh | PointCloud,
+) -> Signal | Shape | Points | Slices:
     if isinstance(signal, PointCloud):
         return Points.of(signal)
-    if isinstance(signal, Signal | Shape | Points):
+    if isinstance(signal, Signal | Shape | Points | Slices):
         return signal
     if isinstance(signal, Mesh):
         return Shape.of(signal)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
+from onefield.data.slices import Slices
 from onefield.files import make_folder, write_atomically
 from onefield.training.fit import Fitted
 from onefield.types import Mesh
@@ -20,10 +21,10 @@ _DEFAULT_RATE = 44100
 _SIXTEEN_BIT = 32767
 
 
-def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Points | None = None) -> list[Path]:
+def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Points | Slices | None = None) -> list[Path]:
     """Writes ``field.safetensors`` (if a recipe built the field) and the reconstruction in the signal's own kind.
 
-    Images become PNG, sounds WAV, videos a folder of PNG frames, volumes ``.npy``, shapes and points PLY.
+    Images become PNG, sounds WAV, videos a folder of PNG frames, volumes ``.npy``, shapes, points and slices PLY.
 
     Args:
         fitted: what `fit` answered.

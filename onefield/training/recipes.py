@@ -13,16 +13,19 @@ from onefield.data.signals import Shape, Signal
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.dense_grid import DenseGridEncoding
-from onefield.fields.encodings.fourier import GaussianFourierEncoding
+from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
+from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 from onefield.fields.networks.mlp import Mlp
+from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.siren import Siren
+from onefield.training.slice_grid import level_shape
 from onefield.types import Bounds
 
 # Smaller tables save nothing worth having.
@@ -56,7 +59,7 @@ class Target:
     """What the field of a fit answers.
 
     Attributes:
-        quantity: ``"value"`` or ``"distance"``.
+        quantity: ``"value"``, ``"distance"`` or, for slices, ``"occupancy"``.
         domain: of the signal.
         channels: of the value.
         offset, scale: of the value or distance, so that the network works near [-1, 1].
@@ -202,6 +205,24 @@ def _other_fields() -> str:
     return f"take one of {', '.join(FIELD_NAMES)}"
 
 
+def _slice_grid_field(target: Target, options: dict[str, float]) -> ComposedField:
+    """Distances at vertices, without the sphere of other shapes, which would not be smooth."""
+    encoding = DenseGridEncoding(3, level_shape(target.domain, int(options["vertices"])), 1, "cubic")
+    return ComposedField(target.domain, encoding, None, [DistanceHead(0.0, target.domain.center, target.scale)])
+
+
+def _orex_field(target: Target, options: dict[str, float]) -> ComposedField:
+    encoding = FourierEncoding(3, int(options["frequencies"]))
+    sizes = (int(options[name]) for name in ("turns", "width", "hidden_layers", "memory"))
+    return ComposedField(
+        target.domain, encoding, RefinementNetwork(encoding.output_dimension, *sizes), [OccupancyHead()]
+    )
+
+
+_SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
+    "grid": _slice_grid_field,
+    "orex": _orex_field,
+}
 _BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "dense": _dense_field,
     "flexicubes": _flexicubes_field,
@@ -249,9 +270,10 @@ def build_field(name: str, options: dict[str, float], target: Target) -> Field:
     Raises:
         DataError: an unknown name or a missing option, as in a file from elsewhere.
     """
-    if name not in _BUILDERS:
-        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(_BUILDERS))}.")
+    builders = _BUILDERS | _SLICE_BUILDERS
+    if name not in builders:
+        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(builders))}.")
     try:
-        return _BUILDERS[name](target, options)
+        return builders[name](target, options)
     except KeyError as error:
         raise DataError(f"A fit with the field '{name}' lacks the option {error}.") from error

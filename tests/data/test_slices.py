@@ -45,6 +45,7 @@ def test_the_box_goes_on_for_half_a_gap_and_empty_planes_count():
     np.testing.assert_allclose(slices.bounds.minimum, (-0.05, -0.05, -0.05))
     np.testing.assert_allclose(slices.bounds.maximum, (1.05, 1.05, 0.15))
     assert "1 of them empty" in slices.description
+    assert slices.gap == pytest.approx(0.1, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,16 @@ from onefield.fields.heads.color import ColorHead, PlainColor
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
+from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 
-__all__ = ["ColorHead", "DistanceHead", "ExponentialDensity", "Head", "PlainColor", "SoftplusDensity", "ValueHead"]
+__all__ = [
+    "ColorHead",
+    "DistanceHead",
+    "ExponentialDensity",
+    "Head",
+    "OccupancyHead",
+    "PlainColor",
+    "SoftplusDensity",
+    "ValueHead",
+]

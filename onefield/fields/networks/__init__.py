@@ -2,6 +2,7 @@
 
 from onefield.fields.networks.mlp import Mlp
 from onefield.fields.networks.network import Network
+from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.siren import Siren
 
-__all__ = ["Mlp", "Network", "Siren"]
+__all__ = ["Mlp", "Network", "RefinementNetwork", "Siren"]

@@ -1,0 +1,111 @@
+"""Fitting a field to slices: which, how long, and how well it keeps to the contours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from onefield.data.slice_samples import sample_slices
+from onefield.data.slices import Slices
+from onefield.errors import UsageError, nearest_name
+from onefield.fields.field import Field
+from onefield.kernels.point_mesh import build_tree, signed_distance
+from onefield.training.metrics import intersection_over_union
+from onefield.training.orex import OrexSettings, train_orex
+from onefield.training.recipes import Recipe, Target
+from onefield.training.slice_grid import GridSettings, train_grid
+from onefield.types import Mesh
+
+SLICE_FIELDS = ("grid", "orex")
+_AUTOMATIC = "grid"
+_REPORTS = 20
+_CHUNK = 2**17
+
+
+def plan_slices(name: str, slices: Slices) -> tuple[Recipe, Target]:
+    """The recipe of a representation for slices, and what its field answers.
+
+    Args:
+        name: one of `SLICE_FIELDS`, or ``"auto"``, which is the grid.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    chosen = _AUTOMATIC if name == "auto" else name
+    if chosen == "grid":
+        settings = GridSettings()
+        options = {"vertices": settings.levels[-1]}
+        recipe = Recipe("grid", options, settings.rate, settings.rate, 0.05, settings.batch, 600)
+        return recipe, Target("distance", slices.bounds, 1, 0.0, max(slices.bounds.extent) / 2)
+    if chosen == "orex":
+        rate, batch = OrexSettings().rate, OrexSettings().batch
+        options = {"frequencies": 5, "turns": 5, "width": 64, "hidden_layers": 3, "memory": 32}
+        recipe = Recipe("orex", options, rate, rate, 0.02, batch, 2000)
+        return recipe, Target("occupancy", slices.domain, 1, 0.0, 1.0)
+    raise UsageError(f"Slices can't be fitted by '{name}': {nearest_name(name, ('auto', *SLICE_FIELDS))}.")
+
+
+def train_slices(
+    field: Field,
+    recipe: Recipe,
+    slices: Slices,
+    budget: tuple[int, float | None],
+    generator: torch.Generator,
+    observe: Callable[[str], None] | None,
+) -> int:
+    """Trains a field of `plan_slices` in place.
+
+    Args:
+        budget: steps, and the seconds of training that take their place unless None.
+        observe: is told, some twenty times, how far the fit is.
+
+    Returns:
+        Steps that were taken.
+
+    Raises:
+        DivergedError: the loss is not finite.
+    """
+    samples = sample_slices(slices, generator)
+    steps, seconds = budget
+    started = time.perf_counter()
+    told = 0.0
+
+    def share_done(step: int) -> float:
+        return step / steps if seconds is None else (time.perf_counter() - started) / seconds
+
+    def tell(share: float, step: int, loss: float) -> None:
+        nonlocal told
+        if observe is not None and share >= told:
+            told += 1 / _REPORTS
+            observe(f"{min(share, 1):4.0%}  step {step}  loss {loss:.3g}")
+
+    if recipe.field == "grid":
+        return train_grid(field, slices, samples, GridSettings(), share_done, generator, tell)
+    return train_orex(field, slices, samples, OrexSettings(), share_done, generator, tell)
+
+
+@torch.no_grad()
+def plane_agreement(is_inside: Callable[[Tensor], Tensor], slices: Slices, generator: torch.Generator) -> float:
+    """Intersection over union of solid and contours on the planes themselves.
+
+    Args:
+        is_inside: of world points.
+    """
+    held_out = sample_slices(slices, generator, 2**16, hierarchical=False)
+    answers = torch.cat([is_inside(part) for part in held_out.points.split(_CHUNK)])
+    return intersection_over_union(answers, held_out.inside)
+
+
+def contour_errors(slices: Slices, mesh: Mesh, count: int = 2**13) -> tuple[float, float]:
+    """Mean and greatest distance of points on the contours from a mesh, in parts of the slices' diagonal.
+
+    Args:
+        count: points, spread over all contours.
+    """
+    points = sample_slices(slices, torch.Generator().manual_seed(0), 2).contour
+    picked = points[:: max(1, len(points) // count)]
+    distance = signed_distance(picked, build_tree(mesh.vertices, mesh.faces)).abs() / slices.bounds.diagonal
+    return float(distance.mean()), float(distance.max())
