@@ -60,6 +60,7 @@ def report(arguments: argparse.Namespace, state: TrainingState, figures: dict, r
         **figures,
         "rays": result.rays,
         "samples": result.samples,
+        "parameters": sum(parameter.numel() for parameter in state.method.field.parameters()),
         "scoring_seconds": round(scoring, 1),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }

@@ -28,6 +28,10 @@ from onefield.types import Rays
 WHOLE = "whole pictures"
 # Rays and steps that settle six numbers: more change a view's PSNR by hundredths of a decibel.
 POSE_RAYS, POSE_STEPS, POSE_RATE = 1024, 100, 3e-3
+# Half a picture leaves some motions nearly free, and what the field got wrong there would take the pose along: so a
+# motion as large as the training views' corrections costs this much, in units of colour, and one is never taken to be
+# likelier than the least spread (radians, and units of the normalised scene) says.
+POSE_PRIOR, LEAST_SPREAD = 1e-2, 1e-3
 # Renderers of whole pictures fit to half of one, made so small.
 POSE_PIXELS = 2**14
 # Colours are fitted on pixels that are rendered once, so that steps cost next to nothing.
@@ -60,7 +64,8 @@ def protocol_details(method: Method, split: str) -> tuple[str, ...]:
         free = "" if method.appearance is None else "; its colours are free meanwhile"
         details.append(
             f"Pose: a turn and a shift (six numbers) from the pose as given, {POSE_STEPS} steps of Adam over "
-            f"{POSE_RAYS:,} random pixels each, at a rate of {POSE_RATE:g} that falls to {FINAL_RATE:.0%} of it{free}."
+            f"{POSE_RAYS:,} random pixels each, at a rate of {POSE_RATE:g} that falls to {FINAL_RATE:.0%} of it{free}; "
+            "of mean absolute errors, and corrections larger than the training views' cost more than they bring."
         )
     if method.appearance is not None:
         details.append(
@@ -153,6 +158,7 @@ def fitted_pose(
     generator = cpu_generator(_SEED + index)
 
     picture = _left_half(scene, index, truth, usable) if method.renderer.takes_pictures else None
+    spread = _spread(method, scene)
 
     def drawn() -> tuple[Rays, Tensor, Tensor]:
         if picture is not None:
@@ -169,12 +175,20 @@ def fitted_pose(
         color = rendering.color
         if method.appearance is not None:
             color = method.appearance(color, rendering.opacity, behind, values.expand(len(rays), -1))
-        return ((color - wanted) * counted).square().mean()
+        return ((color - wanted) * counted).abs().mean() + POSE_PRIOR * (twist / spread).square().mean()
 
     if len(pixels):
         with _frozen(method):
             _minimise(error, {"twist": twist, "values": values}, {"twist": POSE_RATE, "values": COLOR_RATE}, POSE_STEPS)
     return twist[0].detach()
+
+
+def _spread(method: Method, scene: Scene) -> Float[Tensor, "6"]:
+    """How large the corrections of the training views are along an axis: three times for turns, three for shifts."""
+    if method.poses is None:
+        return torch.full((6,), LEAST_SPREAD)
+    found = method.poses.corrections().detach()[scene.train_indices].reshape(-1, 2, 3)
+    return found.square().mean(dim=(0, 2)).sqrt().clamp(min=LEAST_SPREAD).repeat_interleave(3)
 
 
 def _left_half(

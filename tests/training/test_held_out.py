@@ -79,7 +79,8 @@ def method_for(scene: Scene, poses: bool, appearance: bool) -> Method:
     )
 
 
-def test_pose_and_colours_are_fitted_on_one_half_and_scored_on_the_other(scene):
+def test_pose_and_colours_are_fitted_on_one_half_and_scored_on_the_other(scene, monkeypatch):
+    monkeypatch.setattr(held_out, "LEAST_SPREAD", 0.05)  # as if training had found poses as wrong as this one
     as_it_is = evaluate(method_for(scene, False, False), scene)
     method = method_for(scene, True, True)
     fitted = evaluate(method, scene)
@@ -95,6 +96,7 @@ def test_pose_and_colours_are_fitted_on_one_half_and_scored_on_the_other(scene):
 
 def test_every_step_of_the_protocol_and_every_correction_is_told(scene, monkeypatch):
     monkeypatch.setattr(held_out, "POSE_STEPS", 7)
+    monkeypatch.setattr(held_out, "LEAST_SPREAD", 0.05)
     scene = dataclasses.replace(scene, transform=Similarity(0.5, torch.eye(3).double(), torch.zeros(3).double()))
     method = method_for(scene, True, True)
     told = evaluate(method, scene).as_json()
@@ -121,6 +123,22 @@ def test_every_step_of_the_protocol_and_every_correction_is_told(scene, monkeypa
     trained = evaluate(method_for(scene, True, False), scene, "training").as_json()
     assert trained["scored_from"] == 0
     assert [row["turned"] for row in trained["per_view"]] == [0, 0, 0]
+
+
+def test_a_pose_moves_about_as_far_as_training_moved_the_others(scene):
+    method = method_for(scene, True, False)
+    scene = dataclasses.replace(scene, images=ImageStore([Picture(scene.path / "0.png", (WIDTH, HEIGHT))] * 4, 3))
+    tilted = torch.zeros(4, 6, dtype=torch.float64)
+    tilted[3] = TILT
+    poses = scene.cameras.camera_to_world.clone()
+    poses[3] = poses[0]
+    scene = dataclasses.replace(scene, cameras=moved_cameras(dataclasses.replace(scene.cameras, camera_to_world=poses), tilted))
+    left = torch.arange(WIDTH).expand(HEIGHT, WIDTH) < WIDTH // 2
+    timid = fitted_pose(method, scene, 3, true_image(method, scene, 3), left)
+    method.poses.twists.data[:3] = 0.05 * torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    free = fitted_pose(method, scene, 3, true_image(method, scene, 3), left)
+    assert timid.norm() < 0.2 * TILT.norm()
+    assert (free + TILT).norm() < 0.5 * TILT.norm()
 
 
 @pytest.mark.parametrize(("poses", "appearance"), [(True, False), (False, True)])
