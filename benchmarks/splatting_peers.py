@@ -2,18 +2,19 @@
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/splatting_peers.py SCENE --downscale 4 --steps 3000
 
-Photos are freed of their lenses' distortion first, for OpenSplat crops what it undistorts. Both train on the same views
-from the same random points, and neither makes Gaussians nor takes any away. OpenSplat's result is read from the file
-that it writes and drawn by our splatter with the numbers of gsplat 1.5.3; both are scored on the views held out.
-Processor time of training alone is reported: OpenSplat's is that of its whole run, less that of a run of one step.
-Prints a line of JSON a program; OpenSplat's is left out where there is no ``opensplat`` on the PATH.
+Photos are freed of their lenses' distortion first, and cut so that the optical axis meets their middle, for OpenSplat
+crops what it undistorts and takes no notice of principal points. Both train on the same views from the same random
+points; neither makes more Gaussians than these. Each program draws the held-out views itself (OpenSplat goes one step
+on for each of them), for OpenSplat draws what lies behind a camera, too. Processor time of training alone is reported:
+OpenSplat's is that of its whole run, less that of a run of one step. Prints a line of JSON a program; OpenSplat's is
+left out where there is no ``opensplat`` on the PATH.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import resource
 import shutil
 import subprocess
@@ -31,13 +32,8 @@ from onefield.cameras import Cameras
 from onefield.configs.runs import configure
 from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
-from onefield.export.gaussian_formats import read_gaussians
-from onefield.fields.gaussian_frames import moved_gaussians
-from onefield.fields.gaussians import GaussianField
-from onefield.renderers.schools import SCHOOLS
-from onefield.renderers.splat import SplatRenderer
+from onefield.training.evaluation import evaluate
 from onefield.training.loop import take_step
-from onefield.training.metrics import psnr
 from onefield.training.state import TrainingState
 
 PEER = "opensplat"
@@ -54,11 +50,11 @@ def main() -> None:
         changes = [f"field.most={arguments.gaussians}", *arguments.set]
         tell(**facts, program="onefield", changes=arguments.set, **ours(scene, arguments.steps, changes))
         if shutil.which(PEER):
-            tell(**facts, program=PEER, **theirs(root, scene, arguments.steps))
+            tell(**facts, program=PEER, **theirs(root, arguments.steps))
 
 
 def write_scenes(root: Path, scene: Scene, gaussians: int) -> Path:
-    """The scene in the normalised frame: a folder with all views for us, and one with those to train on for the peer."""
+    """The scene in the normalised frame: a folder for us, and those for the peer, of the views to train on."""
     (root / "images").mkdir()
     frames = []
     for view in range(len(scene)):
@@ -67,18 +63,21 @@ def write_scenes(root: Path, scene: Scene, gaussians: int) -> Path:
         camera = scene.cameras[view]
         matrix = np.vstack([camera.camera_to_world[0].numpy(), [0, 0, 0, 1]]) @ FROM_OPENGL
         frames.append({"file_path": name, "transform_matrix": matrix.tolist()})
-    camera = scene.cameras[0]
+    camera, (width, height) = scene.cameras[0], centred_size(scene.cameras[0])
     lens = {
-        **dict(zip(("fl_x", "fl_y", "cx", "cy"), [*camera.focal[0].tolist(), *camera.center[0].tolist()], strict=True)),
-        **{"w": int(camera.width), "h": int(camera.height), "k1": 0, "k2": 0, "p1": 0, "p2": 0},
+        **dict(zip(("fl_x", "fl_y"), camera.focal[0].tolist(), strict=True)),
+        **{"cx": width / 2, "cy": height / 2, "w": width, "h": height, "k1": 0, "k2": 0, "p1": 0, "p2": 0},
     }
     top = {"camera_model": "OPENCV", "ply_file_path": POINTS, **lens}
     write_points(root / POINTS, gaussians, scene.extent_scale)
-    trained, held_out = ([frames[view] for view in views.tolist()] for views in (scene.train_indices, scene.test_indices))
-    (root / PEER).mkdir()
-    (root / PEER / "images").symlink_to(root / "images")
-    shutil.copy(root / POINTS, root / PEER / POINTS)
-    (root / PEER / "transforms.json").write_text(json.dumps({**top, "frames": trained}))
+    trained, held_out = (
+        [frames[view] for view in views.tolist()] for views in (scene.train_indices, scene.test_indices)
+    )
+    for name, chosen in [(PEER, trained)] + [(Path(frame["file_path"]).stem, [*trained, frame]) for frame in held_out]:
+        (root / name).mkdir()
+        (root / name / "images").symlink_to(root / "images")
+        shutil.copy(root / POINTS, root / name / POINTS)
+        (root / name / "transforms.json").write_text(json.dumps({**top, "frames": chosen}))
     split = {
         f"{name}_filenames": [frame["file_path"] for frame in chosen]
         for name, chosen in (("train", trained), ("test", held_out))
@@ -88,14 +87,22 @@ def write_scenes(root: Path, scene: Scene, gaussians: int) -> Path:
     return root
 
 
+def centred_size(camera: Cameras) -> tuple[int, int]:
+    """Width and height of the largest part of a picture whose middle is the principal point."""
+    sides = torch.minimum(camera.center[0], torch.stack([camera.width[0], camera.height[0]]) - camera.center[0])
+    width, height = (2 * sides.floor().int()).tolist()
+    return width, height
+
+
 def undistorted(scene: Scene, view: int) -> np.ndarray:
-    """The photo that a pinhole camera with the same focal lengths and centre would have taken."""
+    """The photo that a pinhole camera with the same focal lengths would have taken, the principal point its middle."""
     camera = scene.cameras[view]
-    width, height = int(camera.width), int(camera.height)
-    plain = Cameras.pinhole(camera.camera_to_world, camera.focal, camera.center, camera.width, camera.height)
+    width, height = centred_size(camera)
+    plain = Cameras.pinhole(camera.camera_to_world, camera.focal, (width / 2, height / 2), width, height)
     rays = plain.image_rays(0)
     places, _ = camera.project(torch.tensor(0), rays.origins + rays.directions)
-    grid = (places / torch.tensor([width, height]) * 2 - 1).reshape(1, height, width, 2).float()
+    size = torch.stack([camera.width[0], camera.height[0]])
+    grid = (places / size * 2 - 1).reshape(1, height, width, 2).float()
     photo = torch.tensor(scene.images.pixels(view)[..., :3]).permute(2, 0, 1)[None].float()
     seen = torch.nn.functional.grid_sample(photo, grid, padding_mode="border", align_corners=False)
     return seen[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
@@ -122,42 +129,43 @@ def ours(scene: Scene, steps: int, changes: list[str]) -> dict[str, object]:
     while state.progress < 1:
         take_step(state)
     seconds = time.process_time() - began
-    return {"milliseconds_a_step": round(1000 * seconds / (steps - 1), 1), **scores(scene, built.field, SplatRenderer())}
+    found = [view.psnr for view in evaluate(built, scene).views]
+    return {"milliseconds_a_step": round(1000 * seconds / (steps - 1), 1), "held_out_psnr": mean(found)}
 
 
-def theirs(root: Path, scene: Scene, steps: int) -> dict[str, object]:
-    seconds = [processor_seconds(root, count) for count in (1, steps)]
-    gaussians = read_gaussians(root / "splat.ply")
-    placed = scene.transform
-    field = GaussianField(scene.bounds, moved_gaussians(gaussians, placed.scale, placed.rotation, placed.translation))
-    each = 1000 * (seconds[1] - seconds[0]) / (steps - 1)
-    drawn = scores(scene, field, SplatRenderer(school=SCHOOLS["gsplat-1.5.3"]))
-    return {"milliseconds_a_step": round(each, 1), **drawn, "left": len(gaussians)}
+def theirs(root: Path, steps: int) -> dict[str, object]:
+    result = root / "splat.ply"
+    seconds = [processor_seconds(root / PEER, count, "-o", str(result)) for count in (1, steps - 1)]
+    found = []
+    for folder in sorted(path for path in root.glob("[0-9]*") if path.is_dir()):
+        name = f"{folder.name}.png"
+        options = ["--resume", str(result), "--val", "--val-image", name, "--val-render", str(folder)]
+        processor_seconds(folder, steps, "-o", str(folder / "splat.ply"), *options)
+        drawn, truth = (
+            np.asarray(Image.open(path), np.float64) for path in (folder / f"{steps}.png", root / "images" / name)
+        )
+        found.append(-10 * math.log10(np.square((drawn - truth) / 255).mean()))
+    each = 1000 * (seconds[1] - seconds[0]) / (steps - 2)
+    return {"milliseconds_a_step": round(each, 1), "held_out_psnr": mean(found)}
 
 
-def processor_seconds(root: Path, steps: int) -> float:
-    options = ["--num-downscales", "0", "--keep-crs", "--cpu", "--warmup-length", str(10 * steps + 1000)]
+def mean(figures: list[float]) -> float:
+    return round(sum(figures) / len(figures), 2)
+
+
+def processor_seconds(scene: Path, steps: int, *options: str) -> float:
+    always = ["--num-downscales", "0", "--keep-crs", "--cpu", "--warmup-length", str(10 * steps + 1000)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [PEER, str(root / PEER), "-n", str(steps), "-o", str(root / "splat.ply"), *options]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+    subprocess.run([PEER, str(scene), "-n", str(steps), *always, *options], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def scores(scene: Scene, field: GaussianField, renderer: SplatRenderer) -> dict[str, float]:
-    """Mean PSNR over whole held-out views, on black."""
-    found = []
-    for view in scene.test_indices.tolist():
-        drawn = renderer.render_image(field, scene.cameras, view, background=torch.zeros(3)).color.clamp(0, 1)
-        found.append(psnr(drawn, scene.images.image(view), 1.0))
-    return {"held_out_psnr": round(sum(found) / len(found), 2)}
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scene")
     parser.add_argument("--downscale", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=3000, help="a multiple of 10")
     parser.add_argument("--gaussians", type=int, default=10_000)
     parser.add_argument("--set", nargs="*", default=[], help="further settings of ours")
     return parser.parse_args()

@@ -10,6 +10,11 @@ start at zero.
 projected onto the complement of those seven directions: the cameras of training, taken together, stay where they are,
 and the scene can't drift away from them.
 
+**Preconditioning.** A turn about one axis and a shift along another move a picture nearly alike, and only parallax
+tells them apart: steps of equal size in both would settle the one at once and the other hardly ever. So what is learned
+are coordinates in which equal steps move what a camera sees equally far, by the inverse square root of the mean product
+of the motions' derivatives (Park et al., "CamP: camera preconditioning for neural radiance fields" (2023), section 4).
+
 Source of the closed forms: Solà et al., "A micro Lie theory for state estimation in robotics" (2018), section 4 and
 example 7; the joint optimisation: Lin et al., "BARF" (2021).
 """
@@ -27,6 +32,11 @@ from onefield.types import Rays
 
 # Below this squared angle the series are exact to float64's precision, and the closed forms lose digits.
 _SMALL_SQUARE = 1e-3
+# Rays along each side of a picture, and distances on each of them as shares of the camera's from the middle of the
+# scene, at which motions are compared; cameras nearer to the middle than this see no nearer things.
+_RAYS, _DISTANCES, _LEAST_DISTANCE = 5, (0.5, 1.0, 2.0), 0.25
+# Share of each diagonal entry that is added to it, so that no direction becomes endlessly fast (CamP, section 4.2).
+_DAMPING = 0.1
 # Directions of the gauge that the cameras' places do not tell apart (all in one point, say) count once.
 _INDEPENDENT = 1e-9
 
@@ -121,6 +131,28 @@ def gauge_directions(positions: Float[Tensor, "C 3"], trained: Int[Tensor, "T"])
     return basis
 
 
+def motion_coordinates(cameras: Cameras) -> Float[Tensor, "C 6 6"]:
+    """Twists for unit steps of coordinates in which each step turns lines of sight by about as much, float64.
+
+    A point at distance t along d, seen from a camera that is twisted by (omega, v), moves on the camera's sphere of
+    directions by ``[d]x omega - (1 - d d^T) v / t``.
+    """
+    found = []
+    for index in range(len(cameras)):
+        size = torch.stack([cameras.width[index], cameras.height[index]]).double()
+        steps = (torch.arange(_RAYS, dtype=torch.float64) + 0.5) / _RAYS
+        pixels = torch.cartesian_prod(steps, steps) * size
+        directions = cameras.rays(torch.full((len(pixels),), index), pixels).directions.double()
+        away = cameras.positions[index].norm().clamp(min=_LEAST_DISTANCE)
+        turned = torch.linalg.cross(directions[:, None].expand(-1, 3, -1), torch.eye(3).double().expand(len(pixels), 3, 3))
+        flat = torch.eye(3).double() - directions[:, :, None] * directions[:, None]
+        motions = [torch.cat([turned.mT, -flat / (share * away)], dim=2) for share in _DISTANCES]
+        products = torch.cat([motion.mT @ motion for motion in motions]).mean(0)
+        sizes, axes = torch.linalg.eigh(products + _DAMPING * torch.diag(products.diagonal()))
+        found.append(axes @ torch.diag(sizes.rsqrt()) @ axes.T)
+    return torch.stack(found)
+
+
 class PoseRefinement(nn.Module):
     """Learned corrections of the training cameras' poses; every other camera stays as it is."""
 
@@ -132,13 +164,14 @@ class PoseRefinement(nn.Module):
             trained: those that are learned from.
         """
         super().__init__()
-        self.twists = nn.Parameter(torch.zeros(len(cameras), 6))
+        self.coordinates = nn.Parameter(torch.zeros(len(cameras), 6))
+        self.register_buffer("axes", motion_coordinates(cameras).float(), persistent=False)
         gauge = gauge_directions(cameras.positions, trained).float()
         self.register_buffer("gauge", gauge.reshape(-1, gauge.shape[-1]), persistent=False)
 
     def corrections(self) -> Float[Tensor, "C 6"]:
         """The twist of each camera, without the motions that all cameras share."""
-        flat = self.twists.reshape(-1)
+        flat = torch.einsum("cij,cj->ci", self.axes, self.coordinates).reshape(-1)
         return (flat - self.gauge @ (flat @ self.gauge)).reshape(-1, 6)
 
     def forward(self, rays: Rays) -> Rays:

@@ -112,8 +112,8 @@ def test_poses_and_colours_learn_with_every_preset(scene: Scene, name: str) -> N
     state = TrainingState.begin(method, method.batches(scene, scene.train_indices, 0))
     results = [take_step(state) for _ in range(2)]
     assert all(result.trouble is None for result in results)
-    assert method.poses.twists[scene.train_indices].abs().max() > 0
-    assert (method.poses.twists[scene.test_indices] == 0).all()
+    assert method.poses.coordinates[scene.train_indices].abs().max() > 0
+    assert (method.poses.coordinates[scene.test_indices] == 0).all()
     assert method.appearance.values.abs().max() > 0
     assert "appearance_prior" in results[0].terms
 

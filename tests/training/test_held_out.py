@@ -91,7 +91,7 @@ def test_pose_and_colours_are_fitted_on_one_half_and_scored_on_the_other(scene, 
     assert fitted.views[0].psnr > 33
     assert evaluate(method, scene, "training").protocol.startswith("whole pictures with the pose and colours")
     assert all(parameter.requires_grad for parameter in method.model().parameters())
-    assert (method.poses.twists == 0).all()
+    assert (method.poses.coordinates == 0).all()
 
 
 def test_every_step_of_the_protocol_and_every_correction_is_told(scene, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_pose_moves_about_as_far_as_training_moved_the_others(scene):
     scene = dataclasses.replace(scene, cameras=moved_cameras(dataclasses.replace(scene.cameras, camera_to_world=poses), tilted))
     left = torch.arange(WIDTH).expand(HEIGHT, WIDTH) < WIDTH // 2
     timid = fitted_pose(method, scene, 3, true_image(method, scene, 3), left)
-    method.poses.twists.data[:3] = 0.05 * torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    method.poses.coordinates.data[:3] = 0.05 * torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     free = fitted_pose(method, scene, 3, true_image(method, scene, 3), left)
     assert timid.norm() < 0.2 * TILT.norm()
     assert (free + TILT).norm() < 0.5 * TILT.norm()
@@ -158,7 +158,7 @@ def test_training_views_are_shown_with_what_was_learned_for_them(scene):
     method = method_for(scene, True, True)
     truth = true_image(method, scene, 1)
     with torch.no_grad():
-        method.poses.twists[1, 2] = 0.1
+        method.poses.coordinates[1, 2] = 0.1
         method.appearance.values[1, :3] = 0.3
     cameras = method.poses.corrected(scene.cameras)
     plain = method.renderer.render_image(method.field, cameras, 1).color
@@ -204,8 +204,8 @@ def test_a_run_with_corrections_resumes_to_the_same_numbers(tmp_path):
     assert run(again, resume=True).step == 8
     one, two = (load_checkpoint(tmp_path / name / "checkpoints") for name in ("whole", "stopped"))
     names = one.model.keys() | one.optimizer.keys()
-    assert {"poses.twists", "appearance.values", "second.poses.twists"} <= names
+    assert {"poses.coordinates", "appearance.values", "second.poses.coordinates"} <= names
     for name, tensor in (one.model | one.optimizer).items():
         assert torch.equal(tensor, (two.model | two.optimizer)[name]), name
-    assert one.model["poses.twists"].abs().max() > 0
+    assert one.model["poses.coordinates"].abs().max() > 0
     assert one.model["appearance.values"].abs().max() > 0

@@ -22,7 +22,14 @@ from onefield.renderers.sampling.sampler import Sampler, Sampling
 from onefield.renderers.sampling.uniform import UniformSampler
 from onefield.renderers.volume import VolumeRenderer
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.poses import PoseRefinement, gauge_directions, moved_cameras, moved_rays, rigid_motions
+from onefield.training.poses import (
+    PoseRefinement,
+    gauge_directions,
+    motion_coordinates,
+    moved_cameras,
+    moved_rays,
+    rigid_motions,
+)
 from onefield.types import Bounds, Rays
 
 
@@ -89,16 +96,45 @@ def test_moving_all_cameras_together_is_no_correction():
     omega, shift, growth = torch.tensor([2e-3, -1e-3, 3e-3]).double(), torch.tensor([1e-3, 4e-3, 0.0]).double(), 2e-3
     carried = torch.linalg.cross(omega.expand_as(before), before) + shift + growth * before
     common = torch.cat([omega.expand_as(before), carried], dim=-1).float()
+    common[[2, 5]] = 0
     with torch.no_grad():
-        refinement.twists.copy_(common)
-        refinement.twists[[2, 5]] = 0
+        refinement.coordinates.copy_(torch.linalg.solve(refinement.axes, common))
     assert refinement.corrections().abs().max() < 1e-7
     with torch.no_grad():
-        refinement.twists[3, 1] += 0.1
+        refinement.coordinates[3] += torch.linalg.solve(refinement.axes[3], torch.tensor([0.0, 0.1, 0, 0, 0, 0]))
     left = refinement.corrections()
     assert left[3, 1] > 0.05
     assert (left[[2, 5]] == 0).all()
     assert (left.reshape(-1) @ refinement.gauge).abs().max() < 1e-6
+
+
+def test_equal_steps_of_the_coordinates_move_what_is_seen_about_equally():
+    cameras, size = ring(), 1e-5
+    axes = motion_coordinates(cameras)
+    steps = (torch.arange(5) + 0.5).double() / 5
+    pixels = torch.cartesian_prod(steps, steps) * torch.tensor([12.0, 10.0]).double()
+    spreads = {}
+    for name, motions in (("twists", torch.eye(6).double().expand(8, 6, 6)), ("coordinates", axes)):
+        rays = cameras.rays(torch.full((25,), 3), pixels)
+        seen = []
+        for step in size * motions[3].T:
+            twists = torch.zeros(8, 6).double()
+            twists[3] = step
+            pose = moved_cameras(cameras, twists).camera_to_world[3]
+            turned = []
+            for distance in (0.5 * 2.5, 2.5, 2 * 2.5):
+                points = rays.origins.double() + distance * rays.directions.double()
+                before = (points - cameras.positions[3]) @ cameras.camera_to_world[3, :, :3]
+                after = (points - pose[:, 3]) @ pose[:, :3]
+                turned.append(torch.nn.functional.normalize(after, dim=1) - torch.nn.functional.normalize(before, dim=1))
+            seen.append(torch.cat(turned).reshape(-1) / size)
+        together = torch.stack(seen)
+        sizes = torch.linalg.eigvalsh(together @ together.T / 75)
+        spreads[name] = float(sizes[-1] / sizes[0])
+        if name == "coordinates":
+            assert 0.5 < float(sizes[-1]) < 1
+    assert spreads["twists"] > 30
+    assert spreads["coordinates"] < 5
 
 
 def test_cameras_in_one_point_have_fewer_directions_in_common():
@@ -152,7 +188,7 @@ def test_perturbed_poses_are_found_again():
     noise = (noise.reshape(-1) - gauge @ (noise.reshape(-1) @ gauge)).reshape(8, 6)
     wrong = moved_cameras(cameras, noise)
     refinement = PoseRefinement(wrong, trained)
-    optimizer = Adam({"twists": refinement.twists}, {"twists": "poses"}, {"poses": GroupRate(5e-3)})
+    optimizer = Adam({"poses": refinement.coordinates}, {"poses": "poses"}, {"poses": GroupRate(5e-3)})
     index = torch.arange(8).repeat_interleave(120)
     rays = wrong.rays(index, torch.cat([pixels_of(cameras)] * 8))
     for step in range(150):
@@ -166,6 +202,7 @@ def test_perturbed_poses_are_found_again():
     assert before[1] > 0.03
     assert after[0] < 0.5 * before[0]
     assert after[1] < 0.5 * before[1]
+    print(before,after)
 
 
 PLACES = ((0.4, 0.1, 0.3), (-0.4, 0.3, -0.2), (0.0, -0.5, 0.1))
