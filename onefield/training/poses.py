@@ -144,7 +144,9 @@ def motion_coordinates(cameras: Cameras) -> Float[Tensor, "C 6 6"]:
         pixels = torch.cartesian_prod(steps, steps) * size
         directions = cameras.rays(torch.full((len(pixels),), index), pixels).directions.double()
         away = cameras.positions[index].norm().clamp(min=_LEAST_DISTANCE)
-        turned = torch.linalg.cross(directions[:, None].expand(-1, 3, -1), torch.eye(3).double().expand(len(pixels), 3, 3))
+        turned = torch.linalg.cross(
+            directions[:, None].expand(-1, 3, -1), torch.eye(3).double().expand(len(pixels), 3, 3)
+        )
         flat = torch.eye(3).double() - directions[:, :, None] * directions[:, None]
         motions = [torch.cat([turned.mT, -flat / (share * away)], dim=2) for share in _DISTANCES]
         products = torch.cat([motion.mT @ motion for motion in motions]).mean(0)

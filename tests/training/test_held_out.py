@@ -132,7 +132,9 @@ def test_a_pose_moves_about_as_far_as_training_moved_the_others(scene):
     tilted[3] = TILT
     poses = scene.cameras.camera_to_world.clone()
     poses[3] = poses[0]
-    scene = dataclasses.replace(scene, cameras=moved_cameras(dataclasses.replace(scene.cameras, camera_to_world=poses), tilted))
+    scene = dataclasses.replace(
+        scene, cameras=moved_cameras(dataclasses.replace(scene.cameras, camera_to_world=poses), tilted)
+    )
     left = torch.arange(WIDTH).expand(HEIGHT, WIDTH) < WIDTH // 2
     timid = fitted_pose(method, scene, 3, true_image(method, scene, 3), left)
     method.poses.coordinates.data[:3] = 0.05 * torch.randn(3, 6, generator=torch.Generator().manual_seed(0))

@@ -126,7 +126,9 @@ def test_equal_steps_of_the_coordinates_move_what_is_seen_about_equally():
                 points = rays.origins.double() + distance * rays.directions.double()
                 before = (points - cameras.positions[3]) @ cameras.camera_to_world[3, :, :3]
                 after = (points - pose[:, 3]) @ pose[:, :3]
-                turned.append(torch.nn.functional.normalize(after, dim=1) - torch.nn.functional.normalize(before, dim=1))
+                turned.append(
+                    torch.nn.functional.normalize(after, dim=1) - torch.nn.functional.normalize(before, dim=1)
+                )
             seen.append(torch.cat(turned).reshape(-1) / size)
         together = torch.stack(seen)
         sizes = torch.linalg.eigvalsh(together @ together.T / 75)
@@ -202,7 +204,7 @@ def test_perturbed_poses_are_found_again():
     assert before[1] > 0.03
     assert after[0] < 0.5 * before[0]
     assert after[1] < 0.5 * before[1]
-    print(before,after)
+    print(before, after)
 
 
 PLACES = ((0.4, 0.1, 0.3), (-0.4, 0.3, -0.2), (0.0, -0.5, 0.1))
