@@ -4,7 +4,8 @@
 pose, no solid known) by the distance of its contours from the surface. The peers are written here: the nearest plane,
 linear and cubic interpolation of the planes' signed distances, and radial basis functions through points on the planes.
 
-    python benchmarks/slices.py DATA/slices [--shape balloondog|heart25] [--rows grid,linear,...] [--meshes FOLDER]
+    python benchmarks/slices.py DATA/slices [--shape balloondog|heart25] [--rows "grid;linear;..."] [--orex-steps 2000]
+        [--meshes FOLDER]
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ from onefield.types import Bounds, Sample
 POINTS, VERTICES = 400_000, 160
 # Cells of the meshes that are looked at.
 RESOLUTION = 160
-# Centres of radial basis functions, and neighbours that each answer is solved from.
-CENTERS, NEIGHBORS = 6000, 60
-GRID_STEPS, OREX_STEPS = 600, 1500
+# Centres of radial basis functions.
+CENTERS = 3000
+GRID_STEPS = 600
 
 
 class LatticeField(Field):
@@ -110,7 +111,7 @@ def radial_basis(slices: Slices) -> LatticeField:
     signed = (samples.distance * torch.where(samples.inside, -1.0, 1.0)).numpy()[off]
     centers, values = np.concatenate([on, samples.points.numpy()[off]]), np.concatenate([np.zeros(len(on)), signed])
     shape, points = lattice_points(slices.bounds, VERTICES // 2)
-    answer = RBFInterpolator(centers, values, neighbors=NEIGHBORS, kernel="cubic")(points)
+    answer = RBFInterpolator(centers, values, kernel="cubic")(points)
     return LatticeField(slices.bounds, answer.reshape(shape))
 
 
@@ -123,17 +124,17 @@ def grid(slices: Slices, settings: GridSettings, **sampling: bool) -> Field:
     return field
 
 
-def orex(slices: Slices, settings: OrexSettings, turns: int = 5, **sampling: bool) -> Field:
+def orex(slices: Slices, steps: int, settings: OrexSettings, turns: int = 5, **sampling: bool) -> Field:
     recipe, target = plan_slices("orex", slices)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     field = build_field(recipe.field, recipe.options | {"turns": turns}, target)
     samples = sample_slices(slices, generator, **sampling)
-    train_orex(field, slices, samples, settings, lambda step: step / OREX_STEPS, generator, lambda *_: None)
+    train_orex(field, slices, samples, settings, lambda step: step / steps, generator, lambda *_: None)
     return field
 
 
-def rows(parallel: bool) -> dict[str, Callable[[Slices], Field]]:
+def rows(parallel: bool, steps: int) -> dict[str, Callable[[Slices], Field]]:
     base, network = GridSettings(), OrexSettings()
     peers = {kind: lambda s, kind=kind: between_parallel(s, kind) for kind in ("nearest plane", "linear", "cubic")}
     return (peers if parallel else {}) | {
@@ -143,11 +144,11 @@ def rows(parallel: bool) -> dict[str, Callable[[Slices], Field]]:
         "grid, distances not bounded": lambda s: grid(s, replace(base, bounded=False)),
         "grid, a tenth as stiff": lambda s: grid(s, replace(base, stiffness=base.stiffness / 10)),
         "grid, one level": lambda s: grid(s, replace(base, levels=base.levels[-1:])),
-        "orex": lambda s: orex(s, network),
-        "orex, evenly spread points": lambda s: orex(s, network, hierarchical=False),
-        "orex, all widths at once": lambda s: orex(s, replace(network, narrowing=False)),
-        "orex, no limit to slopes": lambda s: orex(s, replace(network, slope_limit=0.0)),
-        "orex, one turn": lambda s: orex(s, network, turns=1),
+        "orex": lambda s: orex(s, steps, network),
+        "orex, evenly spread points": lambda s: orex(s, steps, network, hierarchical=False),
+        "orex, all widths at once": lambda s: orex(s, steps, replace(network, narrowing=False)),
+        "orex, no limit to slopes": lambda s: orex(s, steps, replace(network, slope_limit=0.0)),
+        "orex, one turn": lambda s: orex(s, steps, network, turns=1),
     }
 
 
@@ -177,11 +178,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shape", default="balloondog")
     parser.add_argument("--rows", help="names, separated by semicolons; all without")
+    parser.add_argument("--orex-steps", type=int, default=2000)
     parser.add_argument("--meshes", type=Path)
     arguments = parser.parse_args()
     slices = load_slices(arguments.folder / f"{arguments.shape}.csl")
     truth = truth_of(arguments.folder / f"{arguments.shape}_reference.stl")
-    contestants = rows(parallel=arguments.shape == "balloondog")
+    contestants = rows(arguments.shape == "balloondog", arguments.orex_steps)
     for name in arguments.rows.split(";") if arguments.rows else contestants:
         wall, processor = time.perf_counter(), time.process_time()
         field = contestants[name](slices)
