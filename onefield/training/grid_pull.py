@@ -95,7 +95,8 @@ def pull_grid(
         observe: is told the deviation after each step.
     """
     orientation = Orientation(normals, areas)
-    held_out = np.random.default_rng(seed).random(len(points)) < _HELD_OUT
+    # a stream of its own: the numbers that sampled a cloud from a mesh would hold out one part of the surface
+    held_out = np.random.default_rng([seed, len(points)]).random(len(points)) < _HELD_OUT
     spacing = float(np.sqrt(np.median(areas)))
     steps = [step for step in _schedule(spacing) if step[1] >= _LEAST_SMOOTHING * spacing] or list(SCHEDULE[:1])
     state = _start(points, orientation)
