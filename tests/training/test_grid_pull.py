@@ -115,7 +115,7 @@ def test_distances_near_the_surface_are_those_of_the_shape(field):
 
 
 def test_equal_seeds_give_equal_grids():
-    points = on_sphere(600)
+    points = on_sphere(100)
     found = orient(points)
     first, second = (pull_grid(points, found.normals, found.areas, seed=4) for _ in range(2))
     assert np.array_equal(first.distances, second.distances)
