@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +22,7 @@ from onefield.data.scene import Scene
 from onefield.training.appearance import PRIOR_WEIGHT
 from onefield.training.method import Method, cpu_generator
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.poses import moved_cameras, moved_rays
+from onefield.training.poses import PoseRefinement, moved_cameras, moved_rays
 from onefield.types import Rays
 
 WHOLE = "whole pictures"
@@ -158,7 +158,7 @@ def fitted_pose(
     generator = cpu_generator(_SEED + index)
 
     picture = _left_half(scene, index, truth, usable) if method.renderer.takes_pictures else None
-    spread = _spread(method, scene)
+    spread = _spread(method.poses, scene.train_indices)
 
     def drawn() -> tuple[Rays, Tensor, Tensor]:
         if picture is not None:
@@ -183,11 +183,9 @@ def fitted_pose(
     return twist[0].detach()
 
 
-def _spread(method: Method, scene: Scene) -> Float[Tensor, "6"]:
+def _spread(poses: PoseRefinement, trained: Int[Tensor, "T"]) -> Float[Tensor, "6"]:
     """How large the corrections of the training views are along an axis: three times for turns, three for shifts."""
-    if method.poses is None:
-        return torch.full((6,), LEAST_SPREAD)
-    found = method.poses.corrections().detach()[scene.train_indices].reshape(-1, 2, 3)
+    found = poses.corrections().detach()[trained].reshape(-1, 2, 3)
     return found.square().mean(dim=(0, 2)).sqrt().clamp(min=LEAST_SPREAD).repeat_interleave(3)
 
 
