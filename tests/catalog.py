@@ -34,6 +34,7 @@ from onefield.fields.networks.network import Network
 from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.siren import Siren
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
+from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.fields.wrappers import ContractedField, Cropped, DistanceAsDensity, Frozen, Transformed
 from onefield.renderers.sampling.occupancy import OccupancySampler
 from onefield.renderers.sampling.proposal import ProposalSampler
@@ -100,6 +101,7 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "mixture": lambda: MixtureField([SphereField(), BoxField(center=(0.4, 0.0, 0.0))], smoothness=0.1),
     "contracted": lambda: ContractedField(radiance_field(2.0)),
     "distance as density": lambda: DistanceAsDensity(distance_field()),
+    "distance as opacity": lambda: DistanceAsOpacity(distance_field()),
     "cropped": lambda: Cropped(radiance_field(), Bounds.cube(0.5)),
     "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
     "gaussians": lambda: GaussianField.at_random(Bounds.cube(1.0), 50),

@@ -9,6 +9,7 @@ from onefield.configs.gaussian_hierarchy import HierarchySet
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.pixel_gaussians import PixelSet
 from onefield.data.scene import Scene
+from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonicsEncoding
 from onefield.fields.field import Field
@@ -16,11 +17,13 @@ from onefield.fields.heads.color import ColorHead
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.networks.mlp import Mlp
-from onefield.fields.wrappers import ContractedField, DistanceAsDensity
+from onefield.fields.section_opacity import DistanceAsOpacity
+from onefield.fields.wrappers import DENSITY_LAWS, ContractedField, DistanceAsDensity
 from onefield.types import Bounds
 
 # The contraction maps all of space into the cube of twice the region's size (mip-NeRF 360, eq. 10).
 CONTRACTED_HALF_EXTENT = 2.0
+DISTANCE_LAWS = (*DENSITY_LAWS, "neus")
 
 
 def _region(bounded: bool) -> Bounds:
@@ -148,11 +151,15 @@ class DenseField:
 
 @dataclass(frozen=True)
 class DistanceField:
-    """Signed distance from a hash grid, rendered as volume by the Laplace law (VolSDF, Yariv et al. 2021).
+    """Signed distance from a hash grid, rendered as volume.
 
     Attributes:
         sphere_radius: of the first surface, in units of the region's half extent.
+        law: how a distance becomes opacity along a ray: ``laplace`` (VolSDF, Yariv et al. 2021), ``logistic`` (as for
+            rays that meet the surface head-on) or ``neus`` (Wang et al. 2021: from the distances at both ends of each
+            section, so that weights peak on the surface at any angle).
         beta: first width of the law.
+        anneal: share of the run over which ``neus`` comes to trust slopes; 0 trusts them at once.
     """
 
     kind: ClassVar[str] = "distance"
@@ -167,7 +174,9 @@ class DistanceField:
     color_width: int = 64
     color_layers: int = 2
     sphere_radius: float = 0.5
+    law: str = "laplace"
     beta: float = 0.1
+    anneal: float = 0.0
     precision: str = "mixed"
 
     def build(self, bounded: bool, extent: float) -> Field:
@@ -177,7 +186,11 @@ class DistanceField:
         network = _geometry(self, encoding.output_dimension)
         heads = [DistanceHead(self.sphere_radius), _color(self, self.geometry_features)]
         inner = ComposedField(Bounds.cube(1.0), encoding, network, heads)
-        return DistanceAsDensity(inner, beta=self.beta)
+        if self.law not in DISTANCE_LAWS:
+            raise UsageError(f"Unknown field.law '{self.law}': {nearest_name(self.law, DISTANCE_LAWS)}.")
+        return (
+            DistanceAsOpacity(inner, self.beta) if self.law == "neus" else DistanceAsDensity(inner, self.law, self.beta)
+        )
 
 
 FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet | PixelSet | HierarchySet

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from onefield.configs.fields import STARTED_FROM_SCENE, DenseField, FieldConfig
+from onefield.configs.fields import STARTED_FROM_SCENE, DenseField, DistanceField, FieldConfig
 from onefield.configs.objective import composed_part
 from onefield.data.scene import Scene
 from onefield.fields.field import Field
+from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.training.growth import GridGrowth
 from onefield.training.method import Strategy
+from onefield.training.slope_annealing import SlopeAnnealing
 
 
 def build_strategies(config: FieldConfig, field: Field, scene: Scene) -> tuple[Strategy, ...]:
@@ -16,4 +18,6 @@ def build_strategies(config: FieldConfig, field: Field, scene: Scene) -> tuple[S
         return config.strategies(scene)
     if isinstance(config, DenseField) and config.growth_stages > 0:
         return (GridGrowth(composed_part(field), config.resolution, config.growth_stages, config.growth_end),)
+    if isinstance(config, DistanceField) and isinstance(field, DistanceAsOpacity) and config.anneal > 0:
+        return (SlopeAnnealing(field, config.anneal),)
     return ()

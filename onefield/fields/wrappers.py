@@ -17,7 +17,7 @@ from onefield.fields.field import Field
 from onefield.types import Bounds, Sample
 
 _SHAPES = ("ball", "cube")
-_DENSITY_LAWS = ("laplace", "logistic")
+DENSITY_LAWS = ("laplace", "logistic")
 # The contracted image of infinity has norm 2; norms are kept this much below it, so that world points stay below 1e6.
 _RIM = 2.0 - 1e-6
 # VolSDF's smallest beta, world units: keeps 1 / beta finite while the optimiser passes through 0.
@@ -57,15 +57,13 @@ def uncontract(points: Float[Tensor, "*b d"], shape: str = "ball") -> Float[Tens
     return torch.where(norm > _RIM, inverse * (held / norm), inverse)
 
 
-def _replaced(sample: Sample, want: frozenset[str], **changes: Tensor | None) -> Sample:
-    """The sample with changes, without what was not asked for."""
-    for record_field in record_fields(sample):
-        if record_field.name not in want:
-            changes[record_field.name] = None
-    return replace(sample, **changes)
+def replaced(sample: Sample, want: frozenset[str], changes: dict[str, Tensor]) -> Sample:
+    """The sample with other values for some quantities, and without those that were not asked for."""
+    unasked = {slot.name: None for slot in record_fields(sample) if slot.name not in want}
+    return replace(sample, **(changes | unasked))
 
 
-class _Wrapper(Field):
+class Wrapper(Field):
     """Holds the inner field and answers as it does, but for what a subclass says."""
 
     def __init__(self, inner: Field, domain: Bounds, provides: frozenset[str]) -> None:
@@ -83,7 +81,7 @@ class _Wrapper(Field):
 
 
 @final
-class ContractedField(_Wrapper):
+class ContractedField(Wrapper):
     """A field of all space over an inner field on the contracted ball or cube of radius 2.
 
     The inner field's domain should be ``Bounds.cube(2.0)``. Densities are per unit of world length, as in mip-NeRF 360.
@@ -121,7 +119,7 @@ class ContractedField(_Wrapper):
 
 
 @final
-class DistanceAsDensity(_Wrapper):
+class DistanceAsDensity(Wrapper):
     """A signed distance field that also answers density, by a law whose width ``beta`` is learned.
 
     ``laplace``: ``Psi(-d) / beta`` with the distribution function Psi of a Laplace law of scale beta (VolSDF, Yariv et
@@ -141,8 +139,8 @@ class DistanceAsDensity(_Wrapper):
         """
         if "distance" not in inner.provides:
             raise UsageError(f"DistanceAsDensity needs a field of distances; {type(inner).__name__} has none.")
-        if law not in _DENSITY_LAWS:
-            raise UsageError(f"Unknown density law '{law}': {nearest_name(law, _DENSITY_LAWS)}.")
+        if law not in DENSITY_LAWS:
+            raise UsageError(f"Unknown density law '{law}': {nearest_name(law, DENSITY_LAWS)}.")
         if beta <= _LEAST_BETA:
             raise UsageError(f"DistanceAsDensity needs beta > {_LEAST_BETA}, got {beta}.")
         super().__init__(inner, inner.domain, inner.provides | {"density"})
@@ -176,12 +174,12 @@ class DistanceAsDensity(_Wrapper):
     ) -> Sample:
         asked = want - {"density"} | ({"distance"} if "density" in want else frozenset())
         sample = self.inner.query(points, directions=directions, time=time, want=asked)
-        density = self.density_of(sample.distance) if "density" in want else None
-        return _replaced(sample, want, density=density)
+        changes = {"density": self.density_of(sample.distance)} if "density" in want else {}
+        return replaced(sample, want, changes)
 
 
 @final
-class Cropped(_Wrapper):
+class Cropped(Wrapper):
     """The part of a field inside a box: outside, density and occupancy are 0 and distances those to the cut shape.
 
     Colour, values and features are passed on unchanged.
@@ -211,7 +209,7 @@ class Cropped(_Wrapper):
         changes: dict[str, Tensor] = _emptied(sample, self.bounds.contains(points))
         if sample.distance is not None:
             changes["distance"] = torch.maximum(sample.distance, box_distance(points, self.bounds))
-        return _replaced(sample, want, **changes)
+        return replaced(sample, want, changes)
 
 
 def box_distance(points: Float[Tensor, "*b d"], bounds: Bounds) -> Float[Tensor, "*b"]:
@@ -229,7 +227,7 @@ def _emptied(sample: Sample, inside: Tensor) -> dict[str, Tensor]:
 
 
 @final
-class Transformed(_Wrapper):
+class Transformed(Wrapper):
     """A field moved by a similarity: inner point x lies at ``scale * rotation @ x + translation``.
 
     Distances and densities are converted to the new unit of length; density and occupancy are 0 outside the inner
@@ -285,11 +283,11 @@ class Transformed(_Wrapper):
             changes["density"] = changes["density"] / self.scale
         if sample.distance is not None:
             changes["distance"] = sample.distance * self.scale
-        return _replaced(sample, want, **changes)
+        return replaced(sample, want, changes)
 
 
 @final
-class Frozen(_Wrapper):
+class Frozen(Wrapper):
     """A field that no longer learns; it can still be differentiated with respect to points.
 
     Stops the inner field's parameters from collecting gradients, also where the inner field is used elsewhere.

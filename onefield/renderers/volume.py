@@ -14,6 +14,7 @@ from onefield.cameras import Cameras
 from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.fields.gradients import spatial_gradient
+from onefield.fields.section_opacity import AnswersSections
 from onefield.kernels.composite import composite, rendering_weights
 from onefield.renderers.background import Background, Black
 from onefield.renderers.chunking import DEFAULT_MEMORY, intervals_within, rays_within, samples_within, split_rays
@@ -170,11 +171,8 @@ class VolumeRenderer(Renderer):
         samples, looks, answer = sampling.samples, len(sampling.samples), None
         if self._filters(sampling):
             samples, looks, answer = self._visible(field, rays, samples)
-        points = points_on(rays, samples)
         if answer is None:
-            answer = field.query(
-                points, directions=_looking(field, {"density", "color"}, rays, samples), want=("density", "color")
-            )
+            answer = _asked(field, rays, samples, ("density", "color"))
         density, color = answer.density.float(), answer.color.float()
         weights, color, depth, opacity = composite(
             density, color, samples.starts, samples.ends, samples.offsets, self.early_stop
@@ -184,7 +182,7 @@ class VolumeRenderer(Renderer):
             color=color + (1 - opacity)[:, None] * behind,
             depth=torch.where(hit, depth / torch.where(hit, opacity, 1.0), 0.0),
             opacity=opacity,
-            normal=_normals(field, rays, samples, points, weights) if normals else None,
+            normal=_normals(field, rays, samples, weights) if normals else None,
             samples=samples,
             weights=weights,
             densities=density,
@@ -205,9 +203,7 @@ class VolumeRenderer(Renderer):
         def ask(numbers: Tensor) -> Tensor:
             for some in numbers.split(LOOK):
                 part = RaySamples(samples.ray_indices[some], samples.starts[some], samples.ends[some], samples.offsets)
-                answer = field.query(
-                    points_on(rays, part), directions=_looking(field, set(want), rays, part), want=want
-                )
+                answer = _asked(field, rays, part, want)
                 density[some] = answer.density.float()
                 if not learning:
                     color[some] = answer.color.float()
@@ -226,16 +222,26 @@ class VolumeRenderer(Renderer):
         return visible, looks, None if learning else Sample(density=density[kept], color=color[kept])
 
 
+def _asked(field: Field, rays: Rays, samples: RaySamples, want: tuple[str, ...]) -> Sample:
+    """What a field answers for the samples: over their intervals where it can, else at their middles."""
+    if not isinstance(field, AnswersSections):
+        return field.query(points_on(rays, samples), directions=_looking(field, set(want), rays, samples), want=want)
+    origins = rays.origins.index_select(0, samples.ray_indices)
+    directions = rays.directions.index_select(0, samples.ray_indices)
+    starts = torch.addcmul(origins, directions, samples.starts[:, None])
+    ends = torch.addcmul(origins, directions, samples.ends[:, None])
+    return field.query_sections(starts, ends, directions, want)
+
+
 def _looking(field: Field, wanted: set[str], rays: Rays, samples: RaySamples) -> Tensor | None:
     """Viewing directions of the samples, where the field needs them for what is wanted."""
     return rays.directions.index_select(0, samples.ray_indices) if wanted & field.needs_directions else None
 
 
-def _normals(
-    field: Field, rays: Rays, samples: RaySamples, points: Float[Tensor, "N 3"], weights: Float[Tensor, "N"]
-) -> Float[Tensor, "R 3"]:
+def _normals(field: Field, rays: Rays, samples: RaySamples, weights: Float[Tensor, "N"]) -> Float[Tensor, "R 3"]:
     """Weighted mean of the unit normals along each ray, of unit length (0 where nothing was hit)."""
     quantity, sign = ("distance", 1.0) if "distance" in field.provides else ("density", -1.0)
+    points = points_on(rays, samples)
     slope = spatial_gradient(field, points, quantity, directions=_looking(field, {quantity}, rays, samples))
     outward = sign * torch.nn.functional.normalize(slope, dim=-1)
     total = torch.zeros_like(rays.origins).index_add(0, samples.ray_indices, weights[:, None] * outward)

@@ -18,6 +18,7 @@ from onefield.data.formats import load_scene
 from onefield.data.scene import Scene
 from onefield.data.sightings import Sightings
 from onefield.errors import UsageError
+from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.renderers.schools import ONEFIELD, SCHOOLS, School
 from onefield.training.loop import take_step
 from onefield.training.state import TrainingState
@@ -103,6 +104,17 @@ def test_parts_that_do_not_meet_are_told(scene: Scene, assignment: str, words: s
     with pytest.raises(UsageError) as caught:
         changed(preset("ngp"), [assignment]).build(scene)
     assert words in str(caught.value)
+
+
+def test_a_distance_becomes_opacity_by_the_law_that_is_named(scene: Scene) -> None:
+    laplace, logistic, neus = (
+        changed(preset("sdf"), [f"field.law={law}"]).build(scene) for law in ("laplace", "logistic", "neus")
+    )
+    assert (laplace.field.law, logistic.field.law) == ("laplace", "logistic")
+    assert isinstance(neus.field, DistanceAsOpacity)
+    assert neus.field.sharpness.item() == pytest.approx(10, rel=1e-4)
+    with pytest.raises(UsageError, match="did you mean 'neus'"):
+        changed(preset("sdf"), ["field.law=nues"]).build(scene)
 
 
 @pytest.mark.parametrize("name", ON_PHOTOS_ALONE)

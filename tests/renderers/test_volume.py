@@ -11,6 +11,7 @@ from onefield.cameras import Cameras
 from onefield.errors import UsageError
 from onefield.fields.analytic import BoxField, Material, SphereField
 from onefield.fields.field import Field
+from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.renderers.background import Random, White
 from onefield.renderers.sampling.occupancy import OccupancySampler
 from onefield.renderers.sampling.proposal import ProposalSampler
@@ -66,6 +67,24 @@ def converged(sampler: OccupancySampler, field: Field, steps: int = 24) -> Occup
 def samplers(field: Field):
     occupancy = OccupancySampler(Bounds.cube(), 32, step=0.004, cells_per_update=2**14)
     return [UniformSampler(500), converged(occupancy, field), ProposalSampler([field], (256,), 200)]
+
+
+@pytest.mark.parametrize("prefilter", [False, True])
+def test_a_distance_takes_what_its_law_takes_on_the_way_to_the_nearest_point(prefilter):
+    """NeuS: light of a ray falls as the logistic distribution of the distance, until the ray leads away again."""
+    ball = DistanceAsOpacity(SphereField(0.6, material=RED), deviation=0.05)
+    renderer = VolumeRenderer(UniformSampler(500), White(), prefilter=prefilter)
+    rays = parallel_rays(8, 0.9)
+    result = renderer.render(ball, rays)
+    deepest = rays.origins[:, 1:].norm(dim=-1) - 0.6
+    first = rays.origins[:, 1:].square().sum(-1).add(1).sqrt() - 0.6
+    left = torch.sigmoid(deepest / 0.05) / torch.sigmoid(first / 0.05)
+    torch.testing.assert_close(result.opacity, 1 - left, atol=0.01, rtol=0)
+    front = deepest < -0.3
+    faced = -(0.36 - rays.origins[front, 1:].square().sum(-1)).sqrt()
+    torch.testing.assert_close(result.depth[front] - 3, faced, atol=0.03, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(renderer.render(ball, rays).color, result.color.detach(), atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

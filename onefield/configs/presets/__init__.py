@@ -4,6 +4,7 @@ from onefield.configs.method import MethodConfig
 from onefield.configs.presets.dense import DENSE
 from onefield.configs.presets.nerf import NERF
 from onefield.configs.presets.nerfacto import NERFACTO
+from onefield.configs.presets.neus import NEUS
 from onefield.configs.presets.ngp import NGP
 from onefield.configs.presets.raygauss import RAYGAUSS
 from onefield.configs.presets.sdf import SDF
@@ -17,7 +18,7 @@ AUTO = "auto"
 """The preset that suits a scene."""
 
 PRESETS: dict[str, MethodConfig] = {
-    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
+    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, NEUS, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
 }
 
 
