@@ -77,6 +77,12 @@ def radiance_field(half_extent: float = 1.0) -> Field:
     return ComposedField(Bounds.cube(half_extent), FourierEncoding(3, frequencies=2), Mlp(15, 5, width=8), heads)
 
 
+def distance_on_a_hash_grid() -> ComposedField:
+    encoding = HashGridEncoding(3, levels=3, features=2, log2_table_size=12, base_resolution=8, finest_resolution=32)
+    network = Mlp(encoding.output_dimension, 1, width=8)
+    return ComposedField(Bounds.cube(1.0), encoding, network, [DistanceHead(0.5)])
+
+
 def distance_field() -> Field:
     """Signed distance and colour."""
     return ComposedField(Bounds.cube(1.0), IdentityEncoding(3), Siren(3, 5, 8, 1, 3.0), [DistanceHead(), PlainColor()])

@@ -160,6 +160,9 @@ class DistanceField:
             section, so that weights peak on the surface at any angle).
         beta: first width of the law.
         anneal: share of the run over which ``neus`` comes to trust slopes; 0 trusts them at once.
+        first_levels: of the grid at the start, the others following one by one (Neuralangelo, Li et al. 2023); 0
+            starts with all.
+        growth_end: share of the run at which all levels are in use.
     """
 
     kind: ClassVar[str] = "distance"
@@ -177,6 +180,8 @@ class DistanceField:
     law: str = "laplace"
     beta: float = 0.1
     anneal: float = 0.0
+    first_levels: int = 0
+    growth_end: float = 0.3
     precision: str = "mixed"
 
     def build(self, bounded: bool, extent: float) -> Field:

@@ -11,6 +11,7 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
 from onefield.fields.field import Field
 from onefield.fields.pixel_gaussians import PixelGaussians
+from onefield.losses.curvature import curvature_term, wide_eikonal_term
 from onefield.losses.depth import depth_term
 from onefield.losses.depth_distortion import depth_distortion_term
 from onefield.losses.distortion import distortion_term
@@ -44,6 +45,8 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "line_of_sight": line_of_sight_term,
     "near_space": near_space_term,
     "eikonal": eikonal_term,
+    "wide_eikonal": wide_eikonal_term,
+    "curvature": curvature_term,
     "opacity_mean": opacity_mean_term,
     "scale_mean": scale_mean_term,
     "variation": lambda weight: variation_term(_dense_grids, weight),
@@ -54,8 +57,18 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
 """Every summand by its name in configurations; a new loss is added here."""
 
 # what a summand can't do without: quantities of the field, or a kind of encoding
-_NEEDED_QUANTITY = {"eikonal": "distance", "near_space": "density"}
-_NEEDED_ENCODING = {"variation": DenseGridEncoding, "decay": HashGridEncoding}
+_NEEDED_QUANTITY = {
+    "eikonal": "distance",
+    "wide_eikonal": "distance",
+    "curvature": "distance",
+    "near_space": "density",
+}
+_NEEDED_ENCODING = {
+    "variation": DenseGridEncoding,
+    "decay": HashGridEncoding,
+    "wide_eikonal": HashGridEncoding,
+    "curvature": HashGridEncoding,
+}
 _OF_PIXELS = ("depth_variation", "match_distance")
 
 

@@ -8,6 +8,7 @@ from onefield.data.scene import Scene
 from onefield.fields.field import Field
 from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.training.growth import GridGrowth
+from onefield.training.level_growth import LevelGrowth
 from onefield.training.method import Strategy
 from onefield.training.slope_annealing import SlopeAnnealing
 
@@ -18,6 +19,13 @@ def build_strategies(config: FieldConfig, field: Field, scene: Scene) -> tuple[S
         return config.strategies(scene)
     if isinstance(config, DenseField) and config.growth_stages > 0:
         return (GridGrowth(composed_part(field), config.resolution, config.growth_stages, config.growth_end),)
-    if isinstance(config, DistanceField) and isinstance(field, DistanceAsOpacity) and config.anneal > 0:
-        return (SlopeAnnealing(field, config.anneal),)
-    return ()
+    return _of_distances(config, field) if isinstance(config, DistanceField) else ()
+
+
+def _of_distances(config: DistanceField, field: Field) -> tuple[Strategy, ...]:
+    strategies: list[Strategy] = []
+    if isinstance(field, DistanceAsOpacity) and config.anneal > 0:
+        strategies.append(SlopeAnnealing(field, config.anneal))
+    if config.first_levels > 0 and config.growth_end > 0:
+        strategies.append(LevelGrowth(composed_part(field).encoding, config.first_levels, config.growth_end))
+    return tuple(strategies)

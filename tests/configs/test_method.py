@@ -47,7 +47,8 @@ def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool)
     assert all(torch.isfinite(p).all() for p in method.model().parameters())
 
 
-PRESET_OF_TERM = {"eikonal": "sdf", "variation": "dense", "interlevel": "nerf", "dssim": "splat"}
+PRESET_OF_TERM = dict.fromkeys(("eikonal", "wide_eikonal", "curvature"), "sdf")
+PRESET_OF_TERM |= {"variation": "dense", "interlevel": "nerf", "dssim": "splat"}
 PRESET_OF_TERM |= {"depth_distortion": "surfels", "normal_consistency": "surfels"}
 # these need what the demo scene lacks, and are tested with it elsewhere
 NEED_MAPS = {"depth", "line_of_sight", "carve", "depth_variation", "match_distance"}

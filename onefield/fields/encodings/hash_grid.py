@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from onefield.errors import UsageError
 from onefield.fields.encodings.encoding import Encoding
@@ -63,13 +64,30 @@ class HashGridEncoding(Encoding):
         self.layout = HashGridLayout.plan(dimension, resolutions, log2_table_size)
         self.input_dimension = dimension
         self.output_dimension = levels * features
+        self.active_levels = levels
         self.table = nn.Parameter(
             torch.empty(self.layout.entries, features).uniform_(-INITIAL_AMPLITUDE, INITIAL_AMPLITUDE)
         )
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Features of points in the unit cube; points outside are clamped to it."""
-        return hash_grid(points, None, self.table, self.layout.resolutions, self.layout.log2_table_size)
+        layout, used = self.layout, self.active_levels
+        if used == layout.levels:
+            return hash_grid(points, None, self.table, layout.resolutions, layout.log2_table_size)
+        # coarse levels come first in the table, and lie there as if there were no others
+        table = self.table[: layout.offsets[used]]
+        features = hash_grid(points, None, table, layout.resolutions[:used], layout.log2_table_size)
+        return functional.pad(features, (0, self.output_dimension - features.shape[1]))
+
+    def use_levels(self, count: int) -> None:
+        """From now on only the coarsest ``count`` levels answer; the features of the others are 0.
+
+        Raises:
+            UsageError: there is no such number of levels.
+        """
+        if not 1 <= count <= self.layout.levels:
+            raise UsageError(f"A hash grid of {self.layout.levels} levels can't use {count} of them.")
+        self.active_levels = count
 
     def level(self, index: int) -> Float[Tensor, "entries f"]:
         """The entries of one level, coarsest first, as a view of the table."""
