@@ -28,14 +28,13 @@ from onefield.data.signals import Shape, load_signal
 from onefield.fields.analytic import SphereField, TorusField
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.kernels.dual_contouring import dual_contouring
-from onefield.kernels.flexicubes import FlexiCubesSurface
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.kernels.marching_cubes_tables import CORNERS
 from onefield.kernels.point_mesh import build_tree, closest_point
 from onefield.meshing.report import report_mesh
 from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.types import Bounds, Mesh
+from onefield.types import Bounds, FlexiCubesSurface, Mesh
 
 SAMPLES = 100_000
 # After Chen and Zhang, "Neural marching cubes" (2021), in a unit box: a sample lies on an edge where another one this

@@ -177,6 +177,22 @@ class Splats:
 
 
 @dataclass(frozen=True)
+class FlexiCubesSurface:
+    """A surface whose vertices carry gradients.
+
+    Attributes:
+        vertices: in the frame of the positions; centres of quadrilaterals come last.
+        faces: counter-clockwise seen from outside.
+        deviations: for each crossing of each vertex, how much its distance from the vertex differs from the mean over
+            the vertex's crossings, the crossings without weights; their mean is the regulariser.
+    """
+
+    vertices: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "F 3"]
+    deviations: Float[Tensor, "I"]
+
+
+@dataclass(frozen=True)
 class Rendering:
     """What a renderer answers for rays.
 
@@ -188,6 +204,7 @@ class Rendering:
         normal: opacity-weighted unit normal, pointing out, where the renderer was asked for it.
         distortion: how far what was blended lies apart in depth, where the renderer knows it.
         splats: where Gaussians were splatted.
+        surface: that was drawn, where it was one of FlexiCubes.
         samples, weights: the packed intervals and their compositing weights (renderers that have them).
         densities: density at the packed intervals.
         proposals: for each proposal round (edges ``R S+1``, weights ``R S``); empty for other samplers.
@@ -200,6 +217,7 @@ class Rendering:
     normal: Float[Tensor, "R 3"] | None = None
     distortion: Float[Tensor, "R"] | None = None
     splats: Splats | None = None
+    surface: FlexiCubesSurface | None = None
     samples: RaySamples | None = None
     weights: Float[Tensor, "N"] | None = None
     densities: Float[Tensor, "N"] | None = None

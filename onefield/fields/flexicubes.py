@@ -16,12 +16,11 @@ from onefield.kernels.dual_marching_cubes import DualConnectivity, dual_connecti
 from onefield.kernels.dual_tetrahedra import dual_tetrahedra
 from onefield.kernels.flexicubes import (
     CORNER_COUNT,
-    FlexiCubesSurface,
     FlexiCubesWeights,
     flexicubes_on,
 )
 from onefield.kernels.marching_cubes_tables import CORNERS, EDGE_COUNT
-from onefield.types import Bounds, Mesh, Sample, TetrahedralMesh
+from onefield.types import Bounds, FlexiCubesSurface, Mesh, Sample, TetrahedralMesh
 
 # Corners move by less than half a cell, so that cells keep their handedness.
 MOST_DEFORMATION = 0.49

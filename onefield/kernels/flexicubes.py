@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from onefield.errors import UsageError, nearest_name
@@ -26,6 +26,7 @@ from onefield.kernels.dual_marching_cubes import (
     split_quads,
 )
 from onefield.kernels.marching_cubes_tables import EDGE_AXES, EDGE_COUNT, EDGE_STARTS
+from onefield.types import FlexiCubesSurface
 
 CORNER_COUNT = 8
 SPLITS = ("diagonal", "center")
@@ -51,22 +52,6 @@ class FlexiCubesWeights:
         """Ones for a grid, like its values in type and device."""
         cells = [size - 1 for size in values.shape]
         return FlexiCubesWeights(*(values.new_ones((*cells, *rest)) for rest in ((CORNER_COUNT,), (EDGE_COUNT,), ())))
-
-
-@dataclass(frozen=True)
-class FlexiCubesSurface:
-    """A surface whose vertices carry gradients.
-
-    Attributes:
-        vertices: in the frame of the positions; centres of quadrilaterals come last.
-        faces: counter-clockwise seen from outside.
-        deviations: for each crossing of each vertex, how much its distance from the vertex differs from the mean over
-            the vertex's crossings, the crossings without weights; their mean is the regulariser.
-    """
-
-    vertices: Float[Tensor, "V 3"]
-    faces: Int[Tensor, "F 3"]
-    deviations: Float[Tensor, "I"]
 
 
 def flexicubes(

@@ -6,6 +6,7 @@ sees moves with the face that it sees, and silhouettes are anti-aliased, so that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,9 @@ from onefield.kernels.mesh_interpolation import interpolate_mesh
 from onefield.kernels.rasterize import rasterize
 from onefield.kernels.silhouettes import antialias, face_neighbours, silhouettes
 
+Shading = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n C"], Int[Tensor, "n"]], Float[Tensor, "n D"]]
+"""Channels of what pixels see: from places in the world, attributes there, and the pixels, counted row by row."""
+
 
 @dataclass(frozen=True)
 class MeshPicture:
@@ -29,7 +33,8 @@ class MeshPicture:
             anti-aliased: a distance blended with nothing means nothing.
         normal: unit normal of the face that is seen, in the world, on the side on which its corners run
             counter-clockwise; blended with 0 at silhouettes.
-        attributes: of the vertices, interpolated and blended with 0 at silhouettes; no channels where none were given.
+        attributes: of the vertices, interpolated, or what their shading makes of them, and blended with 0 at
+            silhouettes; no channels where none were given.
         faces: that the pixels' centres see, -1 for none.
     """
 
@@ -47,8 +52,9 @@ def rasterize_mesh(
     *,
     attributes: Float[Tensor, "V C"] | None = None,
     neighbours: Int[Tensor, "F 3"] | None = None,
+    shading: Shading | None = None,
 ) -> MeshPicture:
-    """Draws a mesh, differentiably with respect to its vertices and their attributes.
+    """Draws a mesh, differentiably with respect to its vertices, their attributes, and the camera's pose.
 
     Faces that reach behind the camera are drawn, but their silhouettes are neither anti-aliased nor followed.
 
@@ -57,6 +63,7 @@ def rasterize_mesh(
         camera: a single view without distortion.
         attributes: of the vertices, such as colours.
         neighbours: as `onefield.kernels.silhouettes.face_neighbours` gives them, to share among views.
+        shading: what to show in the place of the attributes; asked once, for all pixels that see a face.
 
     Raises:
         UsageError: not exactly one view, or one with distortion or skewed pixels.
@@ -72,7 +79,8 @@ def rasterize_mesh(
     given = vertices.new_empty(len(vertices), 0) if attributes is None else attributes
     drawn = interpolate_mesh(local, faces, torch.cat((local, given.to(local.dtype)), dim=1), seen, intrinsics)
     covered = (seen >= 0)[..., None]
-    blended = torch.cat((covered.to(local.dtype), _normals(vertices, faces, seen), drawn[..., 3:]), dim=2)
+    shown = drawn[..., 3:] if shading is None else _shaded(shading, drawn, seen, pose)
+    blended = torch.cat((covered.to(local.dtype), _normals(vertices, faces, seen), shown), dim=2)
     across = face_neighbours(faces) if neighbours is None else neighbours
     edges = silhouettes(local, faces, across, seen, depth, intrinsics)
     blended = antialias(blended, local, faces, edges, intrinsics)
@@ -80,6 +88,17 @@ def rasterize_mesh(
     towards = torch.where(covered, drawn[..., :3], torch.ones_like(drawn[..., :3]))
     distance = torch.where(covered[..., 0], towards.norm(dim=2), 0.0)
     return MeshPicture(blended[..., 0], distance, blended[..., 1:4], blended[..., 4:], seen)
+
+
+def _shaded(shading: Shading, drawn: Tensor, seen: Tensor, pose: Tensor) -> Tensor:
+    """What a shading makes of the pixels that see a face, 0 elsewhere."""
+    height, width = seen.shape
+    (pixels,) = (seen.flatten() >= 0).nonzero(as_tuple=True)
+    local, attributes = drawn.reshape(height * width, -1).index_select(0, pixels).tensor_split((3,), dim=1)
+    places = (local.double() @ pose[:, :3].mT + pose[:, 3]).to(drawn.dtype)
+    values = shading(places, attributes, pixels)
+    picture = values.new_zeros(height * width, values.shape[1])
+    return picture.index_copy(0, pixels, values).reshape(height, width, -1).to(drawn.dtype)
 
 
 def _normals(vertices: Tensor, faces: Tensor, seen: Tensor) -> Tensor:
