@@ -35,6 +35,7 @@ from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.siren import Siren
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.section_opacity import DistanceAsOpacity
+from onefield.fields.shaded_surface import ShadedSurface
 from onefield.fields.wrappers import ContractedField, Cropped, DistanceAsDensity, Frozen, Transformed
 from onefield.renderers.sampling.occupancy import OccupancySampler
 from onefield.renderers.sampling.proposal import ProposalSampler
@@ -117,6 +118,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     ),
     "flexicubes": lambda: FlexiCubesField(
         Bounds.cube(1.0), corner_points(Bounds.cube(1.0), (4, 5, 6)).norm(dim=-1) - 0.6
+    ),
+    "shaded surface": lambda: ShadedSurface(
+        Bounds.cube(1.0), FIELDS["flexicubes"](), ENCODINGS["dense grid"](), width=8, hidden_layers=1
     ),
     "frozen": lambda: Frozen(radiance_field()),
 }

@@ -8,6 +8,7 @@ from typing import ClassVar
 from onefield.configs.gaussian_hierarchy import HierarchySet
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.pixel_gaussians import PixelSet
+from onefield.configs.surfaces import SurfaceGrid
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
@@ -198,10 +199,12 @@ class DistanceField:
         )
 
 
-FieldConfig = HashField | FourierField | DenseField | DistanceField | GaussianSet | PixelSet | HierarchySet
+FieldConfig = (
+    HashField | FourierField | DenseField | DistanceField | GaussianSet | PixelSet | HierarchySet | SurfaceGrid
+)
 """Every field that a method can be configured with; a new one is added here."""
 
-STARTED_FROM_SCENE = (GaussianSet, PixelSet, HierarchySet)
+STARTED_FROM_SCENE = (GaussianSet, PixelSet, HierarchySet, SurfaceGrid)
 """Those whose values at the start, learning rates and strategies follow from a scene."""
 
 

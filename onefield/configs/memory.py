@@ -15,6 +15,7 @@ from onefield.configs.method import MethodConfig, outlook
 from onefield.configs.pixel_gaussians import PixelSet
 from onefield.configs.reading import changed, to_plain
 from onefield.configs.renderers import WITHOUT_SAMPLER, RayCast
+from onefield.configs.surfaces import SurfaceGrid
 from onefield.data.scene import Scene
 from onefield.data.segments import SegmentStore
 from onefield.errors import ResourceError, UsageError
@@ -117,7 +118,7 @@ def _size_key(config: FieldConfig) -> str:
         return "field.most"
     if isinstance(config, HierarchySet):
         return "field.roots"
-    if isinstance(config, DenseField):
+    if isinstance(config, (DenseField, SurfaceGrid)):
         return "field.resolution"
     return "field.width" if isinstance(config, FourierField) else "field.log2_table_size"
 

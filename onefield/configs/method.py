@@ -11,7 +11,7 @@ from onefield.configs.distractors import against_distractors
 from onefield.configs.fields import STARTED_FROM_SCENE, DistanceField, FieldConfig, HashField, sized_field
 from onefield.configs.gaussians import GaussianSet
 from onefield.configs.objective import build_objective
-from onefield.configs.renderers import RayCast, RendererConfig, Splat, Volume
+from onefield.configs.renderers import MeshRaster, RayCast, RendererConfig, Splat, Volume
 from onefield.configs.samplers import Occupancy, Outlook, Proposal, SamplerConfig
 from onefield.configs.strategies import build_strategies
 from onefield.data.scene import Scene
@@ -22,6 +22,7 @@ from onefield.losses.near_space import NEAR_WEIGHT
 from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
 from onefield.renderers.gaussian_rays import GaussianRayRenderer
+from onefield.renderers.mesh import MeshRenderer
 from onefield.renderers.renderer import Renderer
 from onefield.renderers.sampling.sampler import Sampler
 from onefield.renderers.splat import SplatRenderer
@@ -202,13 +203,16 @@ class MethodConfig:
 
     def _renderer(self, sampler: Sampler, background: Background, weights: dict[str, float], scene: Scene) -> Renderer:
         of_pictures = [name for name in PICTURE_TERMS if weights.get(name)]
-        if of_pictures and not isinstance(self.renderer, Splat):
+        whole = isinstance(self.renderer, Splat) or (of_pictures == ["dssim"] and isinstance(self.renderer, MeshRaster))
+        if of_pictures and not whole:
             raise UsageError(
                 f"losses.{of_pictures[0]} is {weights[of_pictures[0]]:g}, but volumes learn from single rays; leave "
                 "it out, or splat (renderer.kind=splat)."
             )
         if isinstance(self.renderer, Volume):
             return VolumeRenderer(sampler, background, prefilter=self.prefilter)
+        if isinstance(self.renderer, MeshRaster):
+            return MeshRenderer(background)
         if isinstance(self.renderer, RayCast):
             return GaussianRayRenderer(
                 background,
@@ -235,7 +239,7 @@ class MethodConfig:
         return BACKGROUNDS[name]()
 
     def _suited_background(self, scene: Scene) -> str:
-        if isinstance(self.renderer, Splat):
+        if isinstance(self.renderer, (Splat, MeshRaster)):
             return scene.background or ("white" if scene.alpha else "black")
         if scene.background not in (None, "white"):
             return scene.background

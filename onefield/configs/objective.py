@@ -11,6 +11,7 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
 from onefield.fields.field import Field
 from onefield.fields.pixel_gaussians import PixelGaussians
+from onefield.fields.shaded_surface import HasSurface
 from onefield.losses.curvature import curvature_term, wide_eikonal_term
 from onefield.losses.depth import depth_term
 from onefield.losses.depth_distortion import depth_distortion_term
@@ -21,11 +22,18 @@ from onefield.losses.interlevel import interlevel_term
 from onefield.losses.line_of_sight import line_of_sight_term
 from onefield.losses.near_space import near_space_term
 from onefield.losses.normal_consistency import normal_consistency_term
-from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term
+from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term, silhouette_term
 from onefield.losses.photometric import photometric_term
 from onefield.losses.pixel_depths import depth_variation_term, match_distance_term
 from onefield.losses.similarity import dissimilarity_term
 from onefield.losses.smoothness import decay_term, variation_term
+from onefield.losses.surfaces import (
+    bending_term,
+    developability_term,
+    deviation_term,
+    sign_changes_term,
+    weight_change_term,
+)
 from onefield.losses.term import LossTerm
 
 TERMS: dict[str, Callable[[float], LossTerm]] = {
@@ -40,6 +48,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "interlevel": interlevel_term,
     "opacity_entropy": opacity_entropy_term,
     "mask": mask_term,
+    "silhouette": silhouette_term,
     "carve": carve_term,
     "depth": depth_term,
     "line_of_sight": line_of_sight_term,
@@ -52,6 +61,11 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "variation": lambda weight: variation_term(_dense_grids, weight),
     "depth_variation": depth_variation_term,
     "match_distance": match_distance_term,
+    "deviation": deviation_term,
+    "sign_changes": sign_changes_term,
+    "weight_change": weight_change_term,
+    "bending": bending_term,
+    "developability": developability_term,
     "decay": lambda weight: decay_term(_hash_levels, weight),
 }
 """Every summand by its name in configurations; a new loss is added here."""
@@ -70,6 +84,7 @@ _NEEDED_ENCODING = {
     "curvature": HashGridEncoding,
 }
 _OF_PIXELS = ("depth_variation", "match_distance")
+_OF_SURFACES = ("deviation", "sign_changes", "weight_change", "bending", "developability")
 
 
 def build_objective(weights: dict[str, float], field: Field) -> tuple[LossTerm, ...]:
@@ -94,6 +109,11 @@ def build_objective(weights: dict[str, float], field: Field) -> tuple[LossTerm, 
             raise UsageError(
                 f"The loss '{name}' needs Gaussians of pixels, but this method has a {type(field).__name__}; leave it "
                 "out, or train with '--method sparse-splat'."
+            )
+        if name in _OF_SURFACES and not isinstance(field, HasSurface):
+            raise UsageError(
+                f"The loss '{name}' needs a surface of FlexiCubes, but this method has a {type(field).__name__}; leave "
+                "it out, or train with '--method flexicubes'."
             )
         terms.append(TERMS[name](weight))
     if not terms:

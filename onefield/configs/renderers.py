@@ -81,8 +81,15 @@ class RayCast:
     early_stop: float = STOP
 
 
-RendererConfig = Volume | Splat | RayCast
+@dataclass(frozen=True)
+class MeshRaster:
+    """The mesh of a surface, rasterised onto whole pictures and shaded there; the sampler has no part in it."""
+
+    kind: ClassVar[str] = "mesh"
+
+
+RendererConfig = Volume | Splat | RayCast | MeshRaster
 """Every renderer that a method can be configured with; a new one is added here."""
 
-WITHOUT_SAMPLER = (Splat, RayCast)
+WITHOUT_SAMPLER = (Splat, RayCast, MeshRaster)
 """Those that find out by themselves where to look."""

@@ -49,6 +49,19 @@ def developability(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) ->
     return torch.where(degrees > 3, least, 0.0)
 
 
+def bending(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, ""]:
+    """How much faces are turned against the surface around their corners: mean of ``1 - cos`` of the angle between.
+
+    The surface's normal at a vertex is the area-weighted mean over its faces. Faces without area count 1.
+    """
+    a, b, c = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3).unbind(1)
+    vectors = torch.linalg.cross(b - a, c - a)
+    sums = torch.zeros_like(vertices).index_add(0, faces.flatten(), vectors.repeat_interleave(3, dim=0))
+    around = torch.nn.functional.normalize(sums, dim=1).index_select(0, faces.flatten()).reshape(-1, 3, 3)
+    own = torch.nn.functional.normalize(vectors, dim=1)
+    return (1 - (around * own[:, None]).sum(2)).mean() if len(faces) else vertices.sum() * 0
+
+
 def sign_changes(values: Float[Tensor, "X Y Z"]) -> Float[Tensor, ""]:
     """Mean disagreement of a grid's neighbours of different sign, each held against the other's sign; 0 without any.
 

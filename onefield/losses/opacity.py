@@ -49,6 +49,20 @@ def mask_term(weight: float = 0.1) -> LossTerm:
     return LossTerm("mask", weight, evaluate)
 
 
+def silhouette_term(weight: float = 1.0) -> LossTerm:
+    """Mean absolute difference of opacity and the data's alpha: for edges that pixels cover in part, which it moves.
+
+    0 where the data has no alpha.
+    """
+
+    def evaluate(evidence: Evidence) -> Tensor:
+        if evidence.rendering is None or evidence.target_opacity is None:
+            return evidence.prediction.new_zeros(())
+        return (evidence.rendering.opacity - evidence.target_opacity).abs().mean()
+
+    return LossTerm("silhouette", weight, evaluate)
+
+
 def carve_error(opacity: Float[Tensor, "*b"], target: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
     """Mean of ``-log(1 - opacity)`` in nats over all rays, where only those whose target is 0 count.
 

@@ -24,7 +24,9 @@ def run_command(
     run: Annotated[Path, tyro.conf.Positional],
     /,
     to: Path = Path("mesh.glb"),
-    extractor: Literal["auto", "marching-cubes", "dual-marching-cubes", "dual-contouring", "tsdf"] = "auto",
+    extractor: Literal[
+        "auto", "marching-cubes", "dual-marching-cubes", "dual-contouring", "flexicubes", "tsdf"
+    ] = "auto",
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
     mesh: Annotated[MeshOptions, tyro.conf.arg(name="")] = AS_EXTRACTED,
@@ -40,9 +42,11 @@ def run_command(
             a bare name goes to RUN/export.
         extractor: marching-cubes takes a level of the field's density, occupancy or distance; dual-marching-cubes too,
             with more regular triangles and rounder edges; dual-contouring, with sharp ones; tsdf fuses the depth that
-            the training views see, and leaves open what none of them saw; auto takes tsdf for densities of open scenes,
-            else marching-cubes.
-        resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see.
+            the training views see, and leaves open what none of them saw; flexicubes is the mesh that a run of
+            --method flexicubes has trained; auto takes that where there is one, tsdf for densities of open scenes, else
+            marching-cubes.
+        resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see, and
+            flexicubes has those it was trained with.
         isovalue: of the level set; chosen from the field by default.
         mesh: what to make of the surface.
         crop: cut to the box that the viewer saved in RUN/crop.json, if there is one.
@@ -62,7 +66,8 @@ def run_command(
         _show_gaussians(opened, path, bounds, json)
         return
     choice = choose_extractor(opened.method, opened.scene, extractor, isovalue)
-    say(f"step {opened.step} of {opened.folder.path}: extracting with {resolution} cells along an edge")
+    doing = "its own mesh" if choice.extractor == "flexicubes" else f"extracting with {resolution} cells along an edge"
+    say(f"step {opened.step} of {opened.folder.path}: {doing}")
     say(f"by {_NAMES[choice.extractor]}: {choice.reason}")
     exported = export_surface(
         opened, path, choice, bounds=bounds, resolution=resolution, isovalue=isovalue, options=mesh
@@ -83,6 +88,7 @@ _NAMES = {
     "marching-cubes": "marching cubes",
     "dual-marching-cubes": "dual marching cubes",
     "dual-contouring": "dual contouring",
+    "flexicubes": "FlexiCubes",
     "tsdf": "TSDF fusion of rendered depth",
 }
 

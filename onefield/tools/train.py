@@ -51,9 +51,9 @@ def run_command(
         scene: folder of the dataset (its format is found out), or of plain photos, or a video, which are processed
             first; with --resume the folder of a run, or one above it.
         method: preset: ngp (hash grid and occupancy grid), nerfacto (hash grid and proposals), dense (grid), nerf
-            (network), sdf (surface), splat (Gaussians), surfels (flat Gaussians, for surfaces), raygauss (rays through
-            Gaussians) or sparse-splat (two to five photos with depth); auto takes ngp for objects before nothing and
-            nerfacto for open scenes.
+            (network), sdf (surface), flexicubes (mesh, from photos with masks), splat (Gaussians), surfels (flat
+            Gaussians, for surfaces), raygauss (rays through Gaussians) or sparse-splat (two to five photos with depth);
+            auto takes ngp for objects before nothing and nerfacto for open scenes.
         steps: training steps.
         time: training time instead, such as 90s, 10m or 1.5h.
         output: the run's folder; runs/SCENE/METHOD-TIME by default.

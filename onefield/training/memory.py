@@ -14,6 +14,7 @@ from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.field import Field
 from onefield.fields.gaussians import HasGaussians
 from onefield.fields.networks.network import Network
+from onefield.fields.shaded_surface import HasSurface
 from onefield.kernels.gaussian_tiles import TILE
 from onefield.kernels.system import memory_available
 from onefield.renderers.chunking import DEFAULT_MEMORY, MOST_RAYS
@@ -109,14 +110,15 @@ def training_need(
     """What training a scene and scoring its held-out views takes.
 
     Args:
-        field, sampler: may lie on the meta device, where they have sizes but no values; no sampler means Gaussians.
+        field, sampler: may lie on the meta device, where they have sizes but no values; no sampler means Gaussians,
+            or a surface.
         cast: whether rays are cast through Gaussians, which are splatted otherwise.
         downscale: factor by which the scene's pictures are smaller than their files.
     """
     return MemoryNeed(
         parameters=COPIES_IN_TRAINING * (_parameter_bytes(field) + _parameter_bytes(sampler)),
         grid=_grid_bytes(sampler),
-        samples=_gaussian_bytes(field, settings.most_rays, _largest_view(scene.cameras), cast)
+        samples=_picture_step_bytes(field, settings.most_rays, _largest_view(scene.cameras), cast)
         if sampler is None
         else settings.samples_per_step * (_bytes_per_sample(field) + _proposal_bytes(sampler))
         + settings.first_rays * BYTES_PER_FIRST_RAY,
@@ -202,7 +204,10 @@ def tile_pairs(gaussians: int, pixels: int) -> int:
     return math.ceil((math.sqrt(gaussians) + math.sqrt(covered)) ** 2)
 
 
-def _gaussian_bytes(field: Field, rays: int, view: int, cast: bool) -> int:
+def _picture_step_bytes(field: Field, rays: int, view: int, cast: bool) -> int:
+    if isinstance(field, HasSurface):
+        # each pixel that sees the surface asks for one colour
+        return (BYTES_PER_SPLATTED_PIXEL + _bytes_per_sample(field)) * min(rays, view)
     gaussians = sum(len(module) for module in field.modules() if isinstance(module, HasGaussians))
     if cast:
         pairs = BYTES_PER_RAY_PAIR * ray_pairs(gaussians, rays)

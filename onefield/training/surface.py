@@ -1,4 +1,4 @@
-"""The surface of a trained method as a mesh, by the extractor that serves its field and scene."""
+"""The surface of a trained method as a mesh: its own, or by the extractor that serves its field and scene."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from onefield.data.scene import Scene
-from onefield.errors import UsageError, nearest_name
+from onefield.errors import DataError, UsageError, nearest_name
+from onefield.fields.shaded_surface import HasSurface
 from onefield.kernels.system import memory_available
-from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
+from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces, select_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.lattice import Lattice
 from onefield.meshing.marching_cubes import LEVEL_SET_EXTRACTORS, extract, suggest_isovalue
@@ -29,7 +30,7 @@ from onefield.training.memory import rendering_need, require
 from onefield.training.method import Method
 from onefield.types import Bounds, Mesh
 
-EXTRACTORS = ("auto", *LEVEL_SET_EXTRACTORS, "tsdf")
+EXTRACTORS = ("auto", *LEVEL_SET_EXTRACTORS, "flexicubes", "tsdf")
 # Floaters of a radiance field are far smaller than a hundredth of what was photographed.
 SMALLEST_COMPONENT = 0.01
 # Holes of a fiftieth of the mesh are places that no view happened to see; larger ones are where nobody looked.
@@ -76,17 +77,25 @@ class Surface:
 def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue: float | None = None) -> Choice:
     """Marching cubes where the field says what is solid, fusion of depth where only what was seen can be believed.
 
+    A field that is a surface has a mesh of its own.
+
     Args:
         asked: one of `EXTRACTORS`.
         isovalue: where one was given; only a level set has one.
 
     Raises:
-        UsageError: an unknown name, an isovalue for fused depth, or a renderer without depth to fuse.
+        UsageError: an unknown name, an isovalue for fused depth, a renderer without depth to fuse, or a field without
+            a mesh of its own.
     """
     if asked not in EXTRACTORS:
         raise UsageError(f"Unknown extractor '{asked}': {nearest_name(asked, EXTRACTORS)}.")
     if asked == "tsdf" and isovalue is not None:
         raise UsageError("Fused depth has no isovalue; leave --isovalue out, or take --extractor marching-cubes.")
+    if asked == "flexicubes" and not isinstance(method.field, HasSurface):
+        name = type(method.field).__name__
+        raise UsageError(f"{name} is no surface of FlexiCubes with a mesh of its own; leave --extractor out.")
+    if asked == "flexicubes" and isovalue is not None:
+        raise UsageError("A surface of FlexiCubes has no isovalue; leave --isovalue out.")
     measures_depth = method.renderer.gives_quantiles
     if asked == "tsdf" and not measures_depth:
         raise UsageError(
@@ -97,6 +106,8 @@ def choose_extractor(method: Method, scene: Scene, asked: str = "auto", isovalue
         return Choice(asked, "as asked")
     if isovalue is not None:
         return Choice("marching-cubes", "an isovalue was given")
+    if isinstance(method.field, HasSurface):
+        return Choice("flexicubes", "the field is a surface, whose mesh was trained")
     if method.renderer.only_surfaces:
         return Choice("tsdf", "surfels have no inside, so that only their depth says where a surface is")
     solid = next((quantity for quantity in ("distance", "occupancy") if quantity in method.field.provides), None)
@@ -141,7 +152,7 @@ def method_surface(
         bounds: box of the scene's frame to extract in; None takes the region of interest or, to fuse views of an open
             scene, what these see.
         resolution: cells along an edge of the region of interest; given bounds have cells of the same size, and what
-            the views see has as many cells as the region would have.
+            the views see has as many cells as the region would have. A field's own mesh is as it was trained.
         isovalue: of the level set; None chooses one from the field.
         faces: simplify to about so many, where there are more; 0 keeps all.
         smallest: pieces below this share of the largest one's area are dropped.
@@ -158,6 +169,8 @@ def method_surface(
         raise UsageError(f"A mesh needs a resolution of at least 1 cell, got {resolution}.")
     if choice.extractor == "tsdf":
         surface = _fused(method, scene, choice, bounds, resolution, most_views, observe)
+    elif choice.extractor == "flexicubes":
+        surface = _own(method, scene, choice, bounds)
     else:
         surface = _level_set(method, scene, choice, bounds, resolution, isovalue)
     detailed = cleaned(surface.mesh, smallest, holes)
@@ -208,6 +221,18 @@ def _level_set(
         memory_budget=_memory(),
     )
     return Surface(extraction.mesh, choice, level, extraction.clipped)
+
+
+def _own(method: Method, scene: Scene, choice: Choice, bounds: Bounds | None) -> Surface:
+    """The mesh that was trained, without the faces that reach out of given bounds."""
+    assert isinstance(method.field, HasSurface)
+    mesh = method.field.mesh()
+    if bounds is not None:
+        mesh = select_faces(mesh, bounds.contains(mesh.vertices)[mesh.faces].all(dim=1))
+    if not len(mesh.faces):
+        where = "" if bounds is None else " within the bounds"
+        raise DataError(f"The surface that was trained on {scene.name} has no face{where}; there is nothing to export.")
+    return Surface(mesh, choice)
 
 
 def _fused(

@@ -50,6 +50,8 @@ def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool)
 PRESET_OF_TERM = dict.fromkeys(("eikonal", "wide_eikonal", "curvature"), "sdf")
 PRESET_OF_TERM |= {"variation": "dense", "interlevel": "nerf", "dssim": "splat"}
 PRESET_OF_TERM |= {"depth_distortion": "surfels", "normal_consistency": "surfels"}
+OF_SURFACES = ("deviation", "sign_changes", "weight_change", "bending", "developability")
+PRESET_OF_TERM |= dict.fromkeys(OF_SURFACES, "flexicubes")
 # these need what the demo scene lacks, and are tested with it elsewhere
 NEED_MAPS = {"depth", "line_of_sight", "carve", "depth_variation", "match_distance"}
 

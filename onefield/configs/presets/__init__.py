@@ -2,6 +2,7 @@
 
 from onefield.configs.method import MethodConfig
 from onefield.configs.presets.dense import DENSE
+from onefield.configs.presets.flexicubes import FLEXICUBES
 from onefield.configs.presets.nerf import NERF
 from onefield.configs.presets.nerfacto import NERFACTO
 from onefield.configs.presets.neus import NEUS
@@ -18,7 +19,8 @@ AUTO = "auto"
 """The preset that suits a scene."""
 
 PRESETS: dict[str, MethodConfig] = {
-    preset.method: preset for preset in (NGP, NERFACTO, NERF, DENSE, SDF, NEUS, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
+    preset.method: preset
+    for preset in (NGP, NERFACTO, NERF, DENSE, SDF, NEUS, FLEXICUBES, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
 }
 
 
