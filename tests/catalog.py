@@ -18,6 +18,7 @@ from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.encodings.planes_and_volume import PlaneVolumeEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
@@ -32,6 +33,7 @@ from onefield.fields.heads.value import ValueHead
 from onefield.fields.networks.mlp import Mlp
 from onefield.fields.networks.network import Network
 from onefield.fields.networks.refinement import RefinementNetwork
+from onefield.fields.networks.residual import ResidualNetwork
 from onefield.fields.networks.siren import Siren
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.section_opacity import DistanceAsOpacity
@@ -49,6 +51,7 @@ ENCODINGS: dict[str, Callable[[], Encoding]] = {
     "gaussian fourier": lambda: GaussianFourierEncoding(3, features=8, scale=2.0),
     "spherical harmonics": lambda: SphericalHarmonicsEncoding(degree=3),
     "dense grid": lambda: DenseGridEncoding(3, resolution=5, features=2, initial_amplitude=0.5),
+    "planes and volume": lambda: PlaneVolumeEncoding(planes=5, volume=4, features=2, initial_amplitude=0.5),
     "hash grid": lambda: HashGridEncoding(
         3, levels=3, features=2, log2_table_size=8, base_resolution=4, finest_resolution=16
     ),
@@ -58,6 +61,7 @@ NETWORKS: dict[str, Callable[[int, int], Network]] = {
     "mlp": lambda inputs, outputs: Mlp(inputs, outputs, width=8),
     "mlp, mixed precision": lambda inputs, outputs: Mlp(inputs, outputs, width=8, precision="mixed"),
     "refinement": lambda inputs, outputs: RefinementNetwork(inputs, outputs, width=8, hidden_layers=1, memory=4),
+    "residual": lambda inputs, outputs: ResidualNetwork(inputs, outputs, width=8, blocks=2),
     "siren": lambda inputs, outputs: Siren(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
 }
 
