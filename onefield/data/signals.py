@@ -181,6 +181,20 @@ class Shape:
         return corners[face, 0] + u * (1 - v) * edge1[face] + u * v * edge2[face]
 
 
+def load_shapes(folder: str | Path) -> dict[str, Shape]:
+    """All meshes of a folder by their files' names, in the order of these; files of points are left out.
+
+    Raises:
+        DataError: no mesh there, or one that can't be read.
+    """
+    place = Path(folder)
+    paths = sorted(path for path in place.iterdir() if path.suffix.lower() in MESH_SUFFIXES)
+    shapes = {path.name: Shape.of(read_mesh(path)) for path in paths if not is_point_file(path)}
+    if not shapes:
+        raise DataError(f"{place} holds no meshes; known are {', '.join(MESH_SUFFIXES)}.")
+    return shapes
+
+
 def signal_of(array: np.ndarray | Tensor, kind: str | None = None, rate: float | None = None) -> Signal:
     """A signal from an array.
 

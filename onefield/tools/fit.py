@@ -1,4 +1,4 @@
-"""``onefield fit``: an image, a sound, a video, a volume, a shape, points or slices as a field."""
+"""``onefield fit``: a picture, a sound, a video, a volume, a shape, points or slices as a field; or meshes to learn."""
 
 from __future__ import annotations
 
@@ -20,31 +20,54 @@ def run_command(
     steps: int | None = None,
     time: str | None = None,
     output: Path | None = None,
+    weights: Path | None = None,
+    resume: bool = False,
     seed: int = 0,
     json: bool = False,
 ) -> None:
     """Fits a signal and writes the reconstruction, the difference and the field.
 
+    With --field conv-occupancy a folder of closed meshes teaches a network to complete points, and points are completed
+    by the weights that it learned.
+
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, points (PLY, XYZ, or NPY with 3 or 6 columns), or slices (CSL,
-            JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json).
-        field: representation, such as siren or hash, flexicubes for a mesh, grid or orex for slices; auto takes one
-            that suits the signal.
+            JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json); a folder of meshes to learn from.
+        field: representation, such as siren or hash, flexicubes for a mesh, grid or orex for slices,
+            conv-occupancy or conv-occupancy-volume for points and folders of meshes; auto takes one that suits the
+            signal.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.
+        weights: what a folder of meshes taught, to complete points by: that run's folder, or the file in it.
+        resume: go on learning from the meshes where the output folder's newest checkpoint ends.
         seed: of all random numbers.
         json: print the result as JSON.
     """
     from onefield.data.signals import load_signal
     from onefield.data.slices import Slices
+    from onefield.errors import UsageError
     from onefield.training.fit import fit
     from onefield.training.fit_files import write_fit
+    from onefield.training.recipes import COMPLETION_NAMES
 
+    seconds = None if time is None else seconds_of(time)
+    folder = Path("fits") / signal.stem if output is None else output
+    if field in COMPLETION_NAMES and signal.is_dir() and weights is None:
+        from onefield.tools.completion import learn_from_meshes
+
+        learn_from_meshes(signal, field, folder, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
+        return
+    if resume:
+        raise UsageError(f"--resume goes on learning from a folder of meshes by --field {COMPLETION_NAMES[0]} alone.")
     loaded = load_signal(signal)
     say(f"{signal}: {loaded.description}")
-    fitted = fit(loaded, field, steps=steps, seconds=None if time is None else seconds_of(time), seed=seed, observe=say)
-    folder = Path("fits") / signal.stem if output is None else output
+    if weights is not None:
+        from onefield.tools.completion import completed
+
+        fitted = completed(loaded, signal, field, weights, seed)
+    else:
+        fitted = fit(loaded, field, steps=steps, seconds=seconds, seed=seed, observe=say)
     written = write_fit(fitted, folder, loaded)
     figures, said = dict(fitted.metrics), []
     if isinstance(loaded, Slices):

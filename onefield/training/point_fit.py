@@ -21,12 +21,14 @@ from onefield.meshing.marching_cubes import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.training.grid_pull import pull_grid
 from onefield.training.point_orientation import orient
-from onefield.training.recipes import Recipe, Target, build_field
+from onefield.training.recipes import COMPLETION_NAMES, Recipe, Target, build_field
 from onefield.types import Mesh
 
 # Pieces of less than this part of the largest one's area come from noise.
 _LEAST_PIECE = 1e-3
 _RESOLUTION = 256
+# Four cells for each of a volume's, two for each of a plane's: finer ones show nothing new.
+_COMPLETION_RESOLUTION = 128
 # Weights of Sitzmann et al. 2020 on distances in halves of the domain's side, all divided by 50.
 _ON_SURFACE, _OFF_SURFACE, _ALIGNMENT, _EIKONAL = 60.0, 2.0, 2.0, 1.0
 _OFF_LENGTH = 0.01
@@ -123,8 +125,12 @@ class PointSource:
 
 def surface_of(field: Field, recipe: Recipe | None) -> Mesh:
     """The closed surface without crumbs; a dense grid's at its own corners."""
-    dense = recipe is not None and recipe.field == "dense"
-    mesh = extract_mesh(field, resolution=int(recipe.options["vertices"]) - 1 if dense else _RESOLUTION)
+    resolution = _RESOLUTION
+    if recipe is not None and recipe.field == "dense":
+        resolution = int(recipe.options["vertices"]) - 1
+    elif recipe is not None and recipe.field in COMPLETION_NAMES:
+        resolution = _COMPLETION_RESOLUTION
+    mesh = extract_mesh(field, resolution=resolution)
     return keep_large_components(mesh, _LEAST_PIECE)
 
 

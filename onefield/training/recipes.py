@@ -12,6 +12,7 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.fields.composed import ComposedField
+from onefield.fields.conv_occupancy import occupancy_field
 from onefield.fields.encodings.dense_grid import DenseGridEncoding
 from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
 from onefield.fields.encodings.hash_grid import HashGridEncoding
@@ -219,6 +220,16 @@ def _orex_field(target: Target, options: dict[str, float]) -> ComposedField:
     )
 
 
+def _completed_field(target: Target, options: dict[str, float]) -> ComposedField:
+    planes, volume, channels, blocks = (int(options[name]) for name in ("planes", "volume", "channels", "blocks"))
+    return occupancy_field(target.domain, planes, volume, channels, blocks)
+
+
+# Networks that complete points by what a collection of shapes taught them.
+COMPLETION_NAMES = ("conv-occupancy", "conv-occupancy-volume")
+_COMPLETION_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = dict.fromkeys(
+    COMPLETION_NAMES, _completed_field
+)
 _SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "grid": _slice_grid_field,
     "orex": _orex_field,
@@ -256,6 +267,11 @@ def recipe_for(name: str, signal: Signal | Shape | Points) -> Recipe:
     """
     automatic = _AUTOMATIC_FOR_POINTS if isinstance(signal, Points) else _AUTOMATIC
     chosen = automatic if name == "auto" else name
+    if chosen in COMPLETION_NAMES:
+        raise UsageError(
+            f"'{chosen}' completes points by weights that 'onefield fit FOLDER_OF_MESHES --field {chosen}' learned; "
+            "give points, and --weights."
+        )
     if chosen not in _RECIPES:
         raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *_RECIPES))}.")
     recipe = _RECIPES[chosen](signal)
@@ -270,7 +286,7 @@ def build_field(name: str, options: dict[str, float], target: Target) -> Field:
     Raises:
         DataError: an unknown name or a missing option, as in a file from elsewhere.
     """
-    builders = _BUILDERS | _SLICE_BUILDERS
+    builders = _BUILDERS | _SLICE_BUILDERS | _COMPLETION_BUILDERS
     if name not in builders:
         raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(builders))}.")
     try:
