@@ -10,7 +10,10 @@ import tyro
 from onefield.tools.output import say, seconds_of, show
 
 if TYPE_CHECKING:
+    from onefield.data.points import Points
+    from onefield.data.signals import Shape, Signal
     from onefield.data.slices import Slices
+    from onefield.training.fit import Fitted
 
 
 def run_command(
@@ -45,10 +48,8 @@ def run_command(
         json: print the result as JSON.
     """
     from onefield.data.signals import load_signal
-    from onefield.data.slices import Slices
     from onefield.errors import UsageError
     from onefield.training.fit import fit
-    from onefield.training.fit_files import write_fit
     from onefield.training.recipes import COMPLETION_NAMES
 
     seconds = None if time is None else seconds_of(time)
@@ -68,6 +69,14 @@ def run_command(
         fitted = completed(loaded, signal, field, weights, seed)
     else:
         fitted = fit(loaded, field, steps=steps, seconds=seconds, seed=seed, observe=say)
+    _write(fitted, loaded, signal, folder, json)
+
+
+def _write(fitted: Fitted, loaded: Signal | Shape | Points | Slices, signal: Path, folder: Path, json: bool) -> None:
+    """Writes a fit, and prints its figures and what was written."""
+    from onefield.data.slices import Slices
+    from onefield.training.fit_files import write_fit
+
     written = write_fit(fitted, folder, loaded)
     figures, said = dict(fitted.metrics), []
     if isinstance(loaded, Slices):

@@ -225,11 +225,12 @@ def _completed_field(target: Target, options: dict[str, float]) -> ComposedField
     return occupancy_field(target.domain, planes, volume, channels, blocks)
 
 
+_COMPLETION_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
+    "conv-occupancy": _completed_field,
+    "conv-occupancy-volume": _completed_field,
+}
 # Networks that complete points by what a collection of shapes taught them.
-COMPLETION_NAMES = ("conv-occupancy", "conv-occupancy-volume")
-_COMPLETION_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = dict.fromkeys(
-    COMPLETION_NAMES, _completed_field
-)
+COMPLETION_NAMES = tuple(_COMPLETION_BUILDERS)
 _SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "grid": _slice_grid_field,
     "orex": _orex_field,

@@ -1,0 +1,101 @@
+"""Completing noisy points of a shape that was not learned from, beside the points themselves and a grid of distances.
+
+Points lie evenly at random on the shape, with noise of equal deviation along each axis, in percent of the longest side
+of its box. IoU at 100,000 points of that box; chamfer is half the sum of the mean distances both ways, points to exact
+surfaces, in percent of the longest side (to the points themselves: to the nearest of them).
+
+Run: onefield fit FOLDER_OF_MESHES --field conv-occupancy --output RUN
+     python benchmarks/completion.py RUN ../shared/data/meshes/spot.obj [--points 3000 300] [--noise 0.5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from onefield.data.points import Points
+from onefield.data.signal_files import read_mesh
+from onefield.data.signals import Shape
+from onefield.errors import OnefieldError
+from onefield.kernels.point_mesh import build_tree, closest_point
+from onefield.meshing.report import report_mesh
+from onefield.training.completion import load_completion
+from onefield.training.fit import fit
+from onefield.training.metrics import intersection_over_union
+from onefield.types import Mesh, PointCloud
+
+SCORED = 100_000
+
+
+def distance_to(mesh: Mesh, points: Tensor) -> Tensor:
+    """Of points from the surface."""
+    nearest, _ = closest_point(points, build_tree(mesh.vertices, mesh.faces))
+    return (points - nearest).norm(dim=-1)
+
+
+def scores(found: Mesh, truth: Shape, side: float) -> tuple[float, float]:
+    """IoU and chamfer."""
+    low, high = truth.mesh.vertices.amin(0), truth.mesh.vertices.amax(0)
+    generator = torch.Generator().manual_seed(2)
+    anywhere = low + (high - low) * torch.rand(SCORED, 3, generator=generator)
+    shape = Shape.of(Mesh(found.vertices.float(), found.faces))
+    agreement = intersection_over_union(shape.contains(anywhere), truth.contains(anywhere))
+    there = distance_to(truth.mesh, shape.surface_points(SCORED, generator)).mean()
+    back = distance_to(shape.mesh, truth.surface_points(SCORED, generator)).mean()
+    return agreement, 50 * float(there + back) / side
+
+
+def points_alone(cloud: Tensor, truth: Shape, side: float) -> float:
+    """Chamfer of the cloud as it is."""
+    surface = truth.surface_points(SCORED, torch.Generator().manual_seed(2))
+    back, _ = cKDTree(cloud.numpy()).query(surface.numpy())
+    return 50 * float(distance_to(truth.mesh, cloud).mean() + back.mean()) / side
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("mesh", type=Path)
+    parser.add_argument("--points", nargs="+", type=int, default=(3000, 300))
+    parser.add_argument("--noise", nargs="+", type=float, default=(0.5,))
+    arguments = parser.parse_args()
+    completion, truth = load_completion(arguments.run), Shape.of(read_mesh(arguments.mesh))
+    side = max((truth.mesh.vertices.amax(0) - truth.mesh.vertices.amin(0)).tolist())
+    table = Table(title=f"{arguments.mesh.stem}; {completion.step} steps on {', '.join(completion.shapes)}")
+    for column in ("points", "noise %", "by", "IoU", "chamfer %", "pieces", "genus", "s"):
+        table.add_column(column)
+    for count in arguments.points:
+        for noise in arguments.noise:
+            generator = torch.Generator().manual_seed(1)
+            cloud = truth.surface_points(count, generator)
+            cloud = cloud + noise / 100 * side * torch.randn(cloud.shape, generator=generator)
+            given = Points.of(PointCloud(cloud))
+            table.add_row(f"{count}", f"{noise:g}", "points", "", f"{points_alone(cloud, truth, side):.3f}", "", "", "")
+            ways = (
+                (completion.recipe.field, lambda given=given: completion.complete(given)),
+                ("grid", lambda given=given: fit(given)),
+            )
+            for name, way in ways:
+                began = time.perf_counter()
+                try:
+                    found = way().reconstruction()
+                except OnefieldError as error:
+                    table.add_row(f"{count}", f"{noise:g}", name, str(error), "", "", "", "")
+                    continue
+                elapsed = time.perf_counter() - began
+                agreement, chamfer = scores(found, truth, side)
+                report = report_mesh(found)
+                shown = (f"{agreement:.3f}", f"{chamfer:.3f}", f"{report.components}", f"{report.genus}")
+                table.add_row(f"{count}", f"{noise:g}", name, *shown, f"{elapsed:.0f}")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
