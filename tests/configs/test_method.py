@@ -20,7 +20,9 @@ from onefield.data.sightings import Sightings
 from onefield.errors import UsageError
 from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.renderers.schools import ONEFIELD, SCHOOLS, School
+from onefield.training.level_growth import LevelGrowth
 from onefield.training.loop import take_step
+from onefield.training.slope_annealing import SlopeAnnealing
 from onefield.training.state import TrainingState
 from onefield.types import PointCloud
 
@@ -118,6 +120,16 @@ def test_a_distance_becomes_opacity_by_the_law_that_is_named(scene: Scene) -> No
     assert neus.field.sharpness.item() == pytest.approx(10, rel=1e-4)
     with pytest.raises(UsageError, match="did you mean 'neus'"):
         changed(preset("sdf"), ["field.law=nues"]).build(scene)
+
+
+def test_slopes_are_trusted_and_levels_added_in_the_course_of_a_run_of_neus(scene: Scene) -> None:
+    method = preset("neus").build(scene)
+    assert [type(strategy) for strategy in method.strategies] == [SlopeAnnealing, LevelGrowth]
+    at_once = changed(preset("neus"), ["field.anneal=0", "field.first_levels=0"]).build(scene)
+    assert at_once.strategies == ()
+    assert at_once.field.certainty == 1
+    with pytest.raises(UsageError, match="can't use 9"):
+        changed(preset("neus"), ["field.first_levels=9"]).build(scene)
 
 
 @pytest.mark.parametrize("name", ON_PHOTOS_ALONE)

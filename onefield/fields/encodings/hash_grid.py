@@ -86,7 +86,7 @@ class HashGridEncoding(Encoding):
             UsageError: there is no such number of levels.
         """
         if not 1 <= count <= self.layout.levels:
-            raise UsageError(f"A hash grid of {self.layout.levels} levels can't use {count} of them.")
+            raise UsageError(f"A hash grid of {self.layout.levels} levels can't use {count} of them; take 1 to all.")
         self.active_levels = count
 
     def level(self, index: int) -> Float[Tensor, "entries f"]:
