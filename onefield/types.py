@@ -11,7 +11,7 @@ from torch import Tensor
 
 from onefield.errors import DataError, UsageError
 
-QUANTITIES = frozenset({"value", "density", "distance", "occupancy", "color", "features"})
+QUANTITIES = frozenset({"value", "density", "distance", "closest_point", "occupancy", "color", "features"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Sample:
     Attributes:
         value: signal values, any unit.
         density: differential opacity per world unit, >= 0.
-        distance: signed distance in world units, negative inside.
+        distance: signed distance in world units, negative inside; of fields that provide ``closest_point`` unsigned.
+        closest_point: the nearest point of a surface that may be open, world units.
         occupancy: probability of being inside, in [0, 1].
         color: RGB in [0, 1], in the scene's colour space.
         features: latent vector of the field's network.
@@ -83,6 +84,7 @@ class Sample:
     value: Float[Tensor, "*b c"] | None = None
     density: Float[Tensor, "*b"] | None = None
     distance: Float[Tensor, "*b"] | None = None
+    closest_point: Float[Tensor, "*b 3"] | None = None
     occupancy: Float[Tensor, "*b"] | None = None
     color: Float[Tensor, "*b 3"] | None = None
     features: Float[Tensor, "*b f"] | None = None

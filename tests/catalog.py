@@ -24,6 +24,7 @@ from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.fields.gaussian_hierarchy import GaussianHierarchy
 from onefield.fields.gaussians import GaussianField
+from onefield.fields.heads.closest_point import ClosestPointHead, UnsignedDistanceHead
 from onefield.fields.heads.color import ColorHead, PlainColor
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
@@ -66,12 +67,14 @@ NETWORKS: dict[str, Callable[[int, int], Network]] = {
 }
 
 HEADS: dict[str, Callable[[], Head]] = {
+    "closest point": lambda: ClosestPointHead(0.5),
     "color": lambda: ColorHead(4, SphericalHarmonicsEncoding(degree=2), width=8, hidden_layers=1),
     "plain color": PlainColor,
     "exponential density": ExponentialDensity,
     "softplus density": lambda: SoftplusDensity(0.5, 0.1),
     "distance": DistanceHead,
     "occupancy": OccupancyHead,
+    "unsigned distance": UnsignedDistanceHead,
     "value": ValueHead,
 }
 
@@ -105,6 +108,9 @@ def pixel_gaussians() -> Field:
 FIELDS: dict[str, Callable[[], Field]] = {
     "radiance": radiance_field,
     "distance": distance_field,
+    "closest points": lambda: ComposedField(
+        Bounds.cube(1.0), IdentityEncoding(3), Mlp(3, 3, 8), [ClosestPointHead(), UnsignedDistanceHead()]
+    ),
     "image": lambda: ComposedField(Bounds((0.0, 0.0), (3.0, 2.0)), IdentityEncoding(2), Mlp(2, 3, 8), [ValueHead()]),
     "sphere": SphereField,
     "box": BoxField,

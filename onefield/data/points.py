@@ -38,6 +38,7 @@ class Points:
         domain: the cube about the cloud, with a tenth of its side to spare all round.
         origin: what was taken off the positions, so that single precision holds those far from zero.
         notes: a sentence for each thing that was left out.
+        name: of the cloud in messages.
     """
 
     cloud: PointCloud
@@ -45,6 +46,7 @@ class Points:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     notes: tuple[str, ...] = ()
     kind: str = "points"
+    name: str = "The cloud"
 
     @staticmethod
     def of(cloud: PointCloud, name: str = "The cloud") -> Points:
@@ -55,7 +57,7 @@ class Points:
             name: of the cloud in messages.
 
         Raises:
-            DataError: fewer than `FEWEST` points are left, or all of them lie on a plane, a line or one spot.
+            DataError: fewer than `FEWEST` points are left, or all of them lie on a line or one spot.
         """
         positions = cloud.points.detach().cpu().double().numpy()
         normals = None if cloud.normals is None else cloud.normals.detach().cpu().float().numpy()
@@ -76,7 +78,8 @@ class Points:
             picked = np.sort(np.random.default_rng(0).permutation(len(positions))[:MOST])
             positions, normals = positions[picked], None if normals is None else normals[picked]
         low, high = positions.min(0), positions.max(0)
-        _check_solid(positions, name)
+        if _spans(positions)[1] <= _FLAT * _spans(positions)[2]:
+            raise DataError(f"{name} has all its points on a line, which is no surface; give points all over one.")
         side = (high - low).max()
         origin = (low + high) / 2 if np.abs(positions).max() > _FAR * side else np.zeros(3)
         center, half = (low + high) / 2 - origin, side * (0.5 + _MARGIN)
@@ -84,7 +87,7 @@ class Points:
         checked = _checked_normals(normals, notes)
         kept_cloud = PointCloud(torch.from_numpy(positions - origin).float(), None, checked)
         x, y, z = origin.tolist()
-        return Points(kept_cloud, domain, (x, y, z), tuple(notes))
+        return Points(kept_cloud, domain, (x, y, z), tuple(notes), name=name)
 
     @property
     def description(self) -> str:
@@ -100,6 +103,19 @@ class Points:
     def diagonal(self) -> float:
         """Of the cloud's box, in its unit."""
         return float((self.cloud.points.amax(0) - self.cloud.points.amin(0)).norm())
+
+    def check_solid(self) -> None:
+        """Refuses what has no inside.
+
+        Raises:
+            DataError: all points lie on a plane.
+        """
+        thinnest, _, longest = _spans(self.cloud.points.double().numpy())
+        if thinnest <= _FLAT * longest:
+            raise DataError(
+                f"{self.name} has all its points on a plane, which encloses no volume; give points from all sides, or "
+                "take the field 'csp', whose surfaces may be open."
+            )
 
     def with_normals(self, normals: Float[Tensor, "N 3"], *notes: str) -> Points:
         """The same points with other normals, and more notes."""
@@ -155,15 +171,11 @@ def _read_table(path: Path) -> np.ndarray:
         raise DataError(f"{path}: {reason}; a file of points has three or six numbers a line.") from error
 
 
-def _check_solid(positions: np.ndarray, name: str) -> None:
+def _spans(positions: np.ndarray) -> np.ndarray:
+    """Along the principal axes, ascending."""
     centered = positions - positions.mean(0)
     _, axes = np.linalg.eigh(centered.T @ centered)
-    turned = centered @ axes
-    spans = turned.max(0) - turned.min(0)
-    if spans[0] > _FLAT * spans[2]:
-        return
-    shape = "on a line" if spans[1] <= _FLAT * spans[2] else "on a plane"
-    raise DataError(f"{name} has all its points {shape}, which encloses no volume; give points from all sides.")
+    return np.sort(np.ptp(centered @ axes, axis=0))
 
 
 def _checked_normals(normals: np.ndarray | None, notes: list[str]) -> Tensor | None:

@@ -73,6 +73,27 @@ def spatial_gradient(
     return gradient.reshape(*batch, *gradient.shape[1:])
 
 
+def closest_point_normals(
+    field: Field, points: Float[Tensor, "*b 3"], method: str = "autograd", *, step: float | None = None
+) -> Float[Tensor, "*b 3"]:
+    """Unit normals, of either sign, of the surface that a field's closest points lie on.
+
+    Across the surface the closest point stays, so that the Jacobian is singular there in the normal's direction: the
+    singular vector of its least value (Venkatesh et al., "Deep implicit surface point prediction networks" (2021),
+    section 3). The gradient of the unsigned distance has no direction on the surface itself.
+
+    Args:
+        field: provides ``closest_point``.
+        points: on the surface or near it.
+        method, step: as `spatial_gradient` takes them.
+
+    Returns:
+        Without a gradient.
+    """
+    jacobian = spatial_gradient(field, points, "closest_point", method, step=step).detach().double()
+    return torch.linalg.eigh(jacobian.transpose(-1, -2) @ jacobian)[1][..., 0].to(points)
+
+
 def _finite(field: Field, points: Tensor, quantity: str, step: float, directions: Tensor | None) -> Tensor:
     count, dimension = points.shape
     offsets = step * torch.eye(dimension, dtype=points.dtype, device=points.device)

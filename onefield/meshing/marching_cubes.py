@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +16,13 @@ from onefield.kernels.dual_contouring import dual_contouring
 from onefield.kernels.dual_marching_cubes import dual_marching_cubes
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.meshing.lattice import Lattice, Level, SampledLevel, sample_level
+from onefield.meshing.open_surface import open_surface
 from onefield.types import Bounds, Mesh
 
 # How a level set becomes a mesh.
 LEVEL_SET_EXTRACTORS = ("marching-cubes", "dual-marching-cubes", "dual-contouring")
 # Quantities that define a surface, best first.
-SURFACE_QUANTITIES = ("distance", "occupancy", "density")
+SURFACE_QUANTITIES = ("closest_point", "distance", "occupancy", "density")
 # A density counts as solid where light loses half its energy within this part of the longest side of the bounds.
 HALF_LIGHT_DEPTH = 1 / 64
 # Corners along the longest side at which `suggest_isovalue` samples a density.
@@ -34,8 +36,8 @@ class Extraction:
     """A mesh and how it came about.
 
     Attributes:
-        mesh: the surface in world units, closed.
-        quantity, isovalue: what was extracted.
+        mesh: the surface in world units, closed unless it comes from closest points.
+        quantity, isovalue: what was extracted; closest points have no level, and 0 here.
         cells: cells of the grid along x, y, z.
         evaluations: points at which the field was asked.
         clipped: the inside reaches the bounds; the mesh was closed there by flat faces.
@@ -60,7 +62,7 @@ def extract_mesh(
     memory_budget: int = 4 * 2**30,
     chunk: int = 2**18,
 ) -> Mesh:
-    """The surface of a field as a closed mesh; see `extract` for arguments and errors, and for how it came about."""
+    """The surface of a field as a mesh; see `extract` for arguments and errors, and for how it came about."""
     return extract(
         field,
         resolution=resolution,
@@ -84,21 +86,23 @@ def extract(
     memory_budget: int = 4 * 2**30,
     chunk: int = 2**18,
 ) -> Extraction:
-    """Extracts a level set, asking the field only near the surface.
+    """Extracts a level set, or the surface that closest points lie on, asking the field only near the surface.
 
     Args:
-        field: 3-D, with distance, occupancy or density; asked on its own device, without gradients.
+        field: 3-D, with a quantity of `SURFACE_QUANTITIES`; asked on its own device, without gradients.
         resolution: cells along the longest side of the bounds.
         isovalue: the level; None takes `default_isovalue`.
         quantity: one of `SURFACE_QUANTITIES`; None takes the first of them that the field provides.
         bounds: where, world units; None takes the field's domain. What reaches them is closed there.
         extractor: one of `LEVEL_SET_EXTRACTORS`: marching cubes puts vertices on the surface, dual marching cubes makes
             more regular triangles and rounds edges off, dual contouring keeps edges and corners by the field's slopes.
+            Closest points have no level set and one way of their own, `onefield.meshing.open_surface`.
         memory_budget: bytes that the grid may take (4 a corner); the field's own needs come on top, see ``chunk``.
         chunk: points a query of the field.
 
     Returns:
-        The mesh (world units, closed, manifold, faces counter-clockwise from outside) and its circumstances.
+        The mesh (world units, manifold, faces counter-clockwise from outside; closed, but from closest points open
+        where the surface is) and its circumstances.
 
     Raises:
         UsageError: the field has no such quantity or is not 3-D, the resolution is below 1, or there is no such
@@ -115,6 +119,9 @@ def extract(
         raise UsageError(f"A mesh needs a resolution of at least 1 cell, got {resolution}.")
     lattice = Lattice.over(bounds, resolution)
     _check_memory(lattice, resolution, memory_budget)
+    if quantity == "closest_point":
+        mesh, evaluations = open_surface(_answers(field, quantity), lattice, chunk)
+        return Extraction(mesh, quantity, isovalue, lattice.cells, evaluations, clipped=False)
     sampled = _sample(field, quantity, isovalue, lattice, chunk)
     _check_crossed(sampled, field, quantity, isovalue, bounds)
     vertices, faces = _surface(extractor, sampled.volume, _level_function(field, quantity, isovalue), lattice, chunk)
@@ -154,7 +161,7 @@ def default_isovalue(quantity: str, bounds: Bounds) -> float:
     """
     if quantity == "density":
         return math.log(2) / (HALF_LIGHT_DEPTH * max(bounds.extent))
-    return {"distance": 0.0, "occupancy": 0.5}[quantity]
+    return {"closest_point": 0.0, "distance": 0.0, "occupancy": 0.5}[quantity]
 
 
 def suggest_isovalue(field: Field, *, quantity: str | None = None, bounds: Bounds | None = None) -> float:
@@ -212,15 +219,24 @@ def _surface_quantity(field: Field, quantity: str | None) -> str:
     )
 
 
-def _level_function(field: Field, quantity: str, isovalue: float):
-    """Points on the CPU to levels on the CPU, negative inside."""
+def _answers(field: Field, quantity: str) -> Callable[[Tensor], Tensor]:
+    """Points on the CPU to a quantity on the CPU."""
     tensor = next(iter(field.parameters()), next(iter(field.buffers()), None))
     device = torch.device("cpu") if tensor is None else tensor.device
 
+    @torch.no_grad()
+    def answer(points: Tensor) -> Tensor:
+        return getattr(field.query(points.to(device), want=(quantity,)), quantity).float().cpu()
+
+    return answer
+
+
+def _level_function(field: Field, quantity: str, isovalue: float) -> Level:
+    """Points on the CPU to levels on the CPU, negative inside."""
+    answer = _answers(field, quantity)
+
     def level(points: Tensor) -> Tensor:
-        with torch.no_grad():
-            values = getattr(field.query(points.to(device), want=(quantity,)), quantity)
-        values = values.detach().float().cpu()
+        values = answer(points)
         return values - isovalue if quantity == "distance" else isovalue - values
 
     return level

@@ -21,6 +21,7 @@ class MeshReport:
         vertices, faces: how many.
         components: pieces connected through shared edges' vertices; vertices without a face are no piece.
         boundary_edges: edges with one face.
+        boundaries: pieces that these edges make, the rims of an open surface.
         manifold: no edge with more than two faces, and around each vertex one fan of faces.
         consistent: no edge is run through twice in one direction, so neighbours agree on which side is outside.
         watertight: every edge has exactly two faces, which run through it in opposite directions.
@@ -38,6 +39,7 @@ class MeshReport:
     faces: int
     components: int
     boundary_edges: int
+    boundaries: int
     manifold: bool
     consistent: bool
     watertight: bool
@@ -56,9 +58,10 @@ class MeshReport:
 
     def lines(self) -> list[str]:
         """The facts that decide whether a mesh is sound, for people."""
+        openings = f"no, {self.boundary_edges} open edges in {self.boundaries} rim{'s' * (self.boundaries != 1)}"
         return [
             f"{self.vertices} vertices, {self.faces} faces, {self.components} components",
-            f"watertight: {'yes' if self.watertight else f'no, {self.boundary_edges} open edges'}, "
+            f"watertight: {'yes' if self.watertight else openings}, "
             f"manifold: {'yes' if self.manifold else 'no'}" + ("" if self.genus is None else f", genus {self.genus}"),
         ]
 
@@ -73,6 +76,7 @@ def report_mesh(mesh: Mesh) -> MeshReport:
     repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     watertight = len(faces) > 0 and bool((uses == 2).all()) and consistent and not repeated.any()
     manifold = bool((uses <= 2).all()) and not repeated.any() and _one_fan_a_vertex(directed, edge_of, faces)
+    border = directed[uses[edge_of] == 1]
     components = len(np.unique(vertex_components(mesh)[used]))
     euler = len(used) - len(edges) + len(faces)
     areas = face_vectors(mesh).norm(dim=1) / 2
@@ -83,6 +87,7 @@ def report_mesh(mesh: Mesh) -> MeshReport:
         faces=len(faces),
         components=components,
         boundary_edges=int((uses == 1).sum()),
+        boundaries=len(np.unique(_labels(count, border)[border])),
         manifold=manifold,
         consistent=consistent,
         watertight=watertight,

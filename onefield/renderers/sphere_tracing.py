@@ -1,11 +1,15 @@
-"""Sphere tracing: the first surface of a signed distance field along each ray, lit and shadowed where that is wanted.
+"""Sphere tracing: the first surface of a distance field along each ray, lit and shadowed where that is wanted.
 
 A ray steps as far as the distance says that nothing is; where a learned distance said too much and a step ended
 inside, the crossing is searched between the last two places. Points on the surface move with the field's parameters and
 with the rays as implicit differentiation says; silhouettes have no gradient.
 
-Source: Hart, "Sphere tracing" (1996); gradients: Yariv et al., "Multiview neural surface reconstruction by
-disentangling geometry and appearance" (IDR, 2020), eq. 3.
+Unsigned distances tell of no inside: fields of closest points are followed up to the tolerance, from there rays go on
+to the plane on which the Jacobian says that the surface lies, and normals turn to the eye.
+
+Sources: Hart, "Sphere tracing" (1996); gradients: Yariv et al., "Multiview neural surface reconstruction by
+disentangling geometry and appearance" (IDR, 2020), eq. 3; closest points: Venkatesh et al., "Deep implicit surface
+point prediction networks" (2021), section 3.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from torch import Tensor
 from onefield.cameras import Cameras
 from onefield.errors import UsageError
 from onefield.fields.field import Field
-from onefield.fields.gradients import spatial_gradient
+from onefield.fields.gradients import closest_point_normals, spatial_gradient
 from onefield.renderers.background import Background, Black
 from onefield.renderers.chunking import DEFAULT_MEMORY, rays_within
 from onefield.renderers.renderer import Renderer
@@ -65,7 +69,7 @@ class Light:
 
 @final
 class SphereTracingRenderer(Renderer):
-    """Renders the surface of a field of signed distances."""
+    """Renders the surface of a field of distances: signed ones, or unsigned ones beside closest points."""
 
     gives_quantiles = True
 
@@ -84,7 +88,8 @@ class SphereTracingRenderer(Renderer):
             background: what lies behind; None is black.
             light: None shows the field's colours as they are.
             paint: colour of all surfaces, sRGB in [0, 1]; None takes the field's, or plaster where it has none.
-            tolerance: distance from the surface that counts as on it, world units.
+            tolerance: distance from the surface that counts as on it, world units; for learned closest points more than
+                their error, since there is no inside by which to notice that a ray went through.
             near: distance from the camera before which nothing is seen, world units.
 
         Raises:
@@ -124,7 +129,8 @@ class SphereTracingRenderer(Renderer):
 
         Args:
             background: colours behind the rays; None asks the renderer's own background.
-            normals: fill `Rendering.normal` with the gradient of the distance on the surface.
+            normals: fill `Rendering.normal` with the gradient of the distance on the surface; from closest points
+                without a gradient, and turned to the ray's start.
 
         Raises:
             UsageError: the field lacks distances.
@@ -133,10 +139,13 @@ class SphereTracingRenderer(Renderer):
         behind = self.background(rays, generator) if background is None else background
         places, hit, looks = first_surface(field, rays.detach(), tolerance=self.tolerance, near=self.near)
         seen = rays[hit]
-        depth = _attached(field, seen, places[hit])
+        if "closest_point" in field.provides:
+            depth, normal = _on_sheet(field, seen, places[hit], self.tolerance)
+        else:
+            depth, normal = _attached(field, seen, places[hit]), None
         points = seen.origins + depth[:, None] * seen.directions
         color = self._color(field, points, seen)
-        if normals or self.light is not None:
+        if normal is None and (normals or self.light is not None):
             slope = spatial_gradient(field, points, "distance", create_graph=torch.is_grad_enabled())
             normal = torch.nn.functional.normalize(slope, dim=-1)
         if self.light is not None:
@@ -285,3 +294,20 @@ def _attached(field: Field, rays: Rays, places: Float[Tensor, "H"]) -> Float[Ten
     facing = torch.where(facing > 0, facing.clamp(min=_LEAST_COSINE), facing.clamp(max=-_LEAST_COSINE))
     distance = field.query(points, want=("distance",)).distance.to(places)
     return places - (distance - distance.detach()) / facing
+
+
+def _on_sheet(
+    field: Field, rays: Rays, places: Float[Tensor, "H"], step: float
+) -> tuple[Float[Tensor, "H"], Float[Tensor, "H 3"]]:
+    """Distances at which rays meet the plane through the closest point, as they move with field and rays; normals.
+
+    Args:
+        step: over which the Jacobian is taken, world units.
+    """
+    points = rays.origins + places[:, None] * rays.directions
+    normal = closest_point_normals(field, points.detach(), "finite", step=step)
+    facing = (normal * rays.directions.detach()).sum(-1)
+    normal = torch.where(facing[:, None] > 0, -normal, normal)
+    facing = -facing.abs().clamp(min=_LEAST_COSINE)
+    ahead = field.query(points, want=("closest_point",)).closest_point.to(points) - points
+    return places + (ahead * normal).sum(-1) / facing, normal

@@ -36,9 +36,9 @@ def run_command(
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, points (PLY, XYZ, or NPY with 3 or 6 columns), or slices (CSL,
             JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json); a folder of meshes to learn from.
-        field: representation, such as siren or hash, flexicubes for a mesh, grid or orex for slices,
-            conv-occupancy or conv-occupancy-volume for points and folders of meshes; auto takes one that suits the
-            signal.
+        field: representation, such as siren or hash, flexicubes for a mesh, csp for meshes and points of surfaces that
+            are open, grid or orex for slices, conv-occupancy or conv-occupancy-volume for points and folders of
+            meshes; auto takes one that suits the signal.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.
@@ -79,8 +79,8 @@ def _write(fitted: Fitted, loaded: Signal | Shape | Points | Slices, signal: Pat
 
     written = write_fit(fitted, folder, loaded)
     figures, said = dict(fitted.metrics), []
-    if isinstance(loaded, Slices):
-        report, said = _solid(written[-1], loaded)
+    if isinstance(loaded, Slices) or fitted.target.quantity == "closest_point":
+        report, said = _surface(written[-1], loaded if isinstance(loaded, Slices) else None)
         figures |= report
         written.append(written[-1].with_name("preview.png"))
     listed = ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items())
@@ -91,8 +91,8 @@ def _write(fitted: Fitted, loaded: Signal | Shape | Points | Slices, signal: Pat
     )
 
 
-def _solid(path: Path, slices: Slices) -> tuple[dict[str, object], list[str]]:
-    """Figures of a written mesh beside its slices, for machines and people; draws a picture of it."""
+def _surface(path: Path, slices: Slices | None) -> tuple[dict[str, object], list[str]]:
+    """Figures of a written mesh, for machines and people, beside its slices if it has any; draws a picture of it."""
     from onefield.export.formats import read_mesh
     from onefield.meshing.report import report_mesh
     from onefield.tools.pictures import write_mesh_picture
@@ -101,6 +101,8 @@ def _solid(path: Path, slices: Slices) -> tuple[dict[str, object], list[str]]:
     mesh = read_mesh(path)
     write_mesh_picture(path.with_name("preview.png"), mesh)
     report = report_mesh(mesh)
+    if slices is None:
+        return {"mesh": report.as_json()}, report.lines()
     mean, worst = contour_errors(slices, mesh)
     lines = [
         *report.lines(),

@@ -22,12 +22,13 @@ from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.files import write_atomically
+from onefield.training.closest_points import ClosestPointSource, open_surface_of, score_closest_points
 from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.point_fit import OrientedPoints, PointSource, oriented, pulled_field, score_points, surface_of
-from onefield.training.recipes import Recipe, Target, build_field, recipe_for, target_of
+from onefield.training.point_fit import PointSource, oriented, pulled_field, score_points, surface_of
+from onefield.training.recipes import CLOSEST_POINT_NAME, Recipe, Target, build_field, recipe_for, target_of
 from onefield.training.slices import plan_slices, plane_agreement, train_slices
 from onefield.types import Bounds, Mesh, PointCloud
 
@@ -55,14 +56,15 @@ class Fitted:
     """A field that was fitted to a signal.
 
     Attributes:
-        field: answers ``value`` (signals) or ``distance`` (shapes, points) at any coordinates of ``target.domain``.
+        field: answers ``value`` (signals), ``distance`` (shapes, points) or ``closest_point`` (of these, by 'csp') at
+            any coordinates of ``target.domain``.
         target: what it answers.
         kind: of the signal.
         shape: samples along the axes of the signal's array; empty for shapes.
         metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
             mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
-            the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points` tells),
-            ``steps``, ``seconds``, ``parameters``.
+            the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points` tells, or
+            by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``.
         recipe: how it was built; None for a field that the caller made.
     """
 
@@ -75,7 +77,7 @@ class Fitted:
 
     @torch.no_grad()
     def __call__(self, points: Float[Tensor, "*b d"]) -> Tensor:
-        """Values ``*b c`` or distances ``*b`` at coordinates of the signal's domain, x first."""
+        """Values ``*b c``, distances ``*b`` or closest points ``*b 3`` at coordinates of the domain, x first."""
         flat = points.reshape(-1, points.shape[-1])
         name = self.target.quantity
         parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
@@ -90,6 +92,8 @@ class Fitted:
         """
         if isinstance(self.field, FlexiCubesField):
             return self.field.mesh()
+        if self.target.quantity == "closest_point":
+            return open_surface_of(self.field, resolution)
         if self.kind == "points":
             return surface_of(self.field, self.recipe)
         if self.kind in ("shape", "slices"):
@@ -167,8 +171,8 @@ def fit(
 
     Args:
         signal: a file, an array, or what `load_signal` gives.
-        field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...) or a field of the caller's own on the
-            signal's domain, which is trained in place.
+        field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces) or a field of
+            the caller's own on the signal's domain, which is trained in place.
         steps: how many; None takes the recipe's.
         seconds: limit of training time instead, counted from the end of the first step (which may compile kernels);
             the learning rate falls as the time runs out.
@@ -185,17 +189,18 @@ def fit(
     if isinstance(loaded, Slices):
         return _fit_slices(loaded, field, steps, seconds, seed, observe)
     generator = torch.Generator().manual_seed(seed)
-    target = target_of(loaded)
-    own = "flexicubes" if isinstance(field, FlexiCubesField) else "siren"
-    recipe = recipe_for(field if isinstance(field, str) else own, loaded)
+    name = field if isinstance(field, str) else _name_of(field)
+    recipe, target = recipe_for(name, loaded), target_of(loaded, name)
     solved = isinstance(loaded, Points) and isinstance(field, str) and recipe.field == "dense"
     _check_budget(steps, seconds, solved)
     _check_memory(field, recipe, target, loaded)
     if isinstance(loaded, Points):
         began = time.perf_counter()
-        cloud = _oriented(loaded)
-        loaded = cloud.points
-        if solved:
+        cloud = oriented(loaded) if target.quantity == "distance" else None
+        loaded = loaded if cloud is None else cloud.points
+        for note in loaded.notes:
+            _logger.warning("%s", note)
+        if cloud is not None and solved:
             grid, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=observe)
             found["seconds"] = time.perf_counter() - began
             return _scored(Fitted(grid, target, loaded.kind, (), {}, recipe), loaded, generator, found)
@@ -255,17 +260,18 @@ def _check_budget(steps: int | None, seconds: float | None, solved: bool) -> Non
             raise UsageError("The grid of a cloud is solved for, without training steps; limit 'hash' or 'siren'.")
 
 
-def _oriented(points: Points) -> OrientedPoints:
-    """Says what was done to the points."""
-    cloud = oriented(points)
-    for note in cloud.points.notes:
-        _logger.warning("%s", note)
-    return cloud
+def _name_of(field: Field) -> str:
+    """The recipe by which a field of the caller's own is trained."""
+    if "closest_point" in field.provides:
+        return CLOSEST_POINT_NAME
+    return "flexicubes" if isinstance(field, FlexiCubesField) else "siren"
 
 
 def _source(
     signal: Signal | Shape | Points, field: Field, target: Target, draws: int, generator: torch.Generator
-) -> _SampleSource | _ShapeSource | MeshViews | PointSource:
+) -> _SampleSource | _ShapeSource | MeshViews | PointSource | ClosestPointSource:
+    if not isinstance(signal, Signal) and target.quantity == "closest_point":
+        return ClosestPointSource(signal, draws, generator)
     if isinstance(signal, Points):
         return PointSource(signal, generator)
     if isinstance(field, FlexiCubesField) and isinstance(signal, Shape):
@@ -369,7 +375,7 @@ def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float
 
 def _train(
     field: Field,
-    source: _SampleSource | _ShapeSource | MeshViews | PointSource,
+    source: _SampleSource | _ShapeSource | MeshViews | PointSource | ClosestPointSource,
     recipe: Recipe,
     steps: int | None,
     seconds: float | None,
@@ -425,6 +431,8 @@ def _optimizer(field: Field, recipe: Recipe) -> Adam:
 
 @torch.no_grad()
 def _score(fitted: Fitted, signal: Signal | Shape | Points, generator: torch.Generator) -> dict[str, float]:
+    if not isinstance(signal, Signal) and fitted.target.quantity == "closest_point":
+        return score_closest_points(fitted.field, signal, generator)
     if isinstance(signal, Points):
         return score_points(fitted.reconstruction(), signal, generator)
     if isinstance(signal, Shape):

@@ -52,7 +52,12 @@ class OrientedPoints:
 
 
 def oriented(points: Points) -> OrientedPoints:
-    """Points with their normals where these agree on a side, turned outward, and else with estimated ones."""
+    """Points with their normals where these agree on a side, turned outward, and else with estimated ones.
+
+    Raises:
+        DataError: all points lie on a plane.
+    """
+    points.check_solid()
     cloud = points.cloud
     unit = points.domain.to_unit(cloud.points.double()).numpy()
     found = orient(unit, None if cloud.normals is None else cloud.normals.double().numpy())

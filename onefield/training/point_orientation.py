@@ -59,7 +59,7 @@ def orient(points: Float[np.ndarray, "N 3"], given: Float[np.ndarray, "N 3"] | N
         given: unit normals; None estimates them.
     """
     tree = cKDTree(points)
-    axes, areas = _axes(points, tree)
+    axes, areas = normal_axes(points, tree)
     axes = axes if given is None else given
     signs = _flooded(points, axes, float(np.sqrt(np.median(areas))))
     for _ in range(_VOTES):
@@ -128,8 +128,15 @@ def slopes(values: Float[np.ndarray, "R R R"], points: Float[np.ndarray, "N 3"])
     return np.stack([at_points(values, points + step) - at_points(values, points - step) for step in steps], axis=1)
 
 
-def _axes(points: np.ndarray, tree: cKDTree) -> tuple[np.ndarray, np.ndarray]:
-    """Normals without a side, and areas."""
+def normal_axes(
+    points: Float[np.ndarray, "N 3"], tree: cKDTree
+) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N"]]:
+    """Unit normals of either sign by the nearest points' covariance, and areas for which the points stand.
+
+    Args:
+        points: float64, at least 2.
+        tree: of the same points.
+    """
     axes, areas, thickness = _fitted_planes(points, tree, min(_NEIGHBOURS, len(points)))
     if np.median(thickness) > _NOISY:
         axes, areas, _ = _fitted_planes(points, tree, min(_NOISY_NEIGHBOURS, len(points)))

@@ -19,6 +19,7 @@ from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
+from onefield.fields.heads.closest_point import ClosestPointHead, UnsignedDistanceHead
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
 from onefield.fields.heads.occupancy import OccupancyHead
@@ -29,6 +30,8 @@ from onefield.fields.networks.siren import Siren
 from onefield.training.slice_grid import level_shape
 from onefield.types import Bounds
 
+# The representation of surfaces that may be open.
+CLOSEST_POINT_NAME = "csp"
 # Smaller tables save nothing worth having.
 _LEAST_LOG2_TABLE = 10
 
@@ -60,10 +63,10 @@ class Target:
     """What the field of a fit answers.
 
     Attributes:
-        quantity: ``"value"``, ``"distance"`` or, for slices, ``"occupancy"``.
+        quantity: ``"value"``, ``"distance"``, ``"closest_point"`` or, for slices, ``"occupancy"``.
         domain: of the signal.
         channels: of the value.
-        offset, scale: of the value or distance, so that the network works near [-1, 1].
+        offset, scale: of the value, distance or displacement, so that the network works near [-1, 1].
     """
 
     quantity: str
@@ -80,9 +83,11 @@ class Target:
         return DistanceHead(self.domain.extent[0] / 4, self.domain.center, self.scale)
 
 
-def target_of(signal: Signal | Shape | Points) -> Target:
-    """Quantity, domain and range of a signal."""
+def target_of(signal: Signal | Shape | Points, field: str = "auto") -> Target:
+    """Quantity, domain and range of a signal, for a field of this name."""
     if isinstance(signal, Shape | Points):
+        if field == CLOSEST_POINT_NAME:
+            return Target("closest_point", signal.domain, 3, 0.0, signal.scale / 2)
         return Target("distance", signal.domain, 1, 0.0, signal.scale / 2)
     known = signal.at(signal.known())
     low, high = known.min().item(), known.max().item()
@@ -91,6 +96,14 @@ def target_of(signal: Signal | Shape | Points) -> Target:
 
 
 def _hash_field(target: Target, options: dict[str, float]) -> ComposedField:
+    return _hashed(target, options, [target.head()])
+
+
+def _closest_point_field(target: Target, options: dict[str, float]) -> ComposedField:
+    return _hashed(target, options, [ClosestPointHead(target.scale), UnsignedDistanceHead(target.scale)])
+
+
+def _hashed(target: Target, options: dict[str, float], heads: list[Head]) -> ComposedField:
     encoding = HashGridEncoding(
         target.domain.dimension,
         levels=int(options["levels"]),
@@ -100,7 +113,7 @@ def _hash_field(target: Target, options: dict[str, float]) -> ComposedField:
         finest_resolution=int(options["finest_resolution"]),
     )
     network = Mlp(encoding.output_dimension, target.channels, int(options["width"]), int(options["hidden_layers"]))
-    return ComposedField(target.domain, encoding, network, [target.head()])
+    return ComposedField(target.domain, encoding, network, heads)
 
 
 def _siren_field(target: Target, options: dict[str, float]) -> ComposedField:
@@ -195,6 +208,16 @@ def _flexicubes_field(target: Target, options: dict[str, float]) -> FlexiCubesFi
     return FlexiCubesField(target.domain, torch.ones((int(options["resolution"]) + 1,) * 3))
 
 
+def _closest_point_recipe(signal: Signal | Shape | Points) -> Recipe:
+    if isinstance(signal, Signal):
+        raise UsageError(
+            f"'{CLOSEST_POINT_NAME}' fits surfaces, from meshes and points, no {signal.kind}; {_other_fields()}."
+        )
+    options = {"levels": 10, "features": 2, "width": 64, "hidden_layers": 2, "base_resolution": 16}
+    options |= {"log2_table_size": 16, "finest_resolution": 128}
+    return Recipe(CLOSEST_POINT_NAME, options, 1e-2, 2e-3, 0.01, 3 * 2**12, 2000)
+
+
 def _flexicubes_recipe(signal: Signal | Shape) -> Recipe:
     if not isinstance(signal, Shape):
         raise UsageError(f"'flexicubes' is a surface and fits meshes, no {signal.kind}; {_other_fields()}.")
@@ -236,6 +259,7 @@ _SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "orex": _orex_field,
 }
 _BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
+    CLOSEST_POINT_NAME: _closest_point_field,
     "dense": _dense_field,
     "flexicubes": _flexicubes_field,
     "fourier": _fourier_field,
@@ -243,6 +267,7 @@ _BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "siren": _siren_field,
 }
 _RECIPES: dict[str, Callable[[Signal | Shape | Points], Recipe]] = {
+    CLOSEST_POINT_NAME: _closest_point_recipe,
     "dense": _dense_recipe,
     "flexicubes": _flexicubes_recipe,
     "fourier": _fourier_recipe,
@@ -250,7 +275,7 @@ _RECIPES: dict[str, Callable[[Signal | Shape | Points], Recipe]] = {
     "siren": _siren_recipe,
 }
 # Representations of surfaces alone.
-SURFACE_NAMES = ("flexicubes",)
+SURFACE_NAMES = (CLOSEST_POINT_NAME, "flexicubes")
 # Representations of every kind of signal.
 FIELD_NAMES = tuple(name for name in _BUILDERS if name not in SURFACE_NAMES)
 _AUTOMATIC, _AUTOMATIC_FOR_POINTS = "hash", "dense"

@@ -15,7 +15,7 @@ from onefield.fields.field import Field
 from onefield.types import Rays
 from tests.catalog import ENCODINGS, FIELDS, HEADS, INTERFACES, NETWORKS, SAMPLERS
 
-SHAPES = {"density": (), "distance": (), "occupancy": (), "color": (3,)}
+SHAPES = {"density": (), "distance": (), "closest_point": (3,), "occupancy": (), "color": (3,)}
 FLOAT32_TOLERANCE = {"atol": 2e-5, "rtol": 2e-4}
 MIXED_TOLERANCE = {"atol": 2e-2, "rtol": 2e-2}  # bfloat16 products keep eight bits
 

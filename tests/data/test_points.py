@@ -76,7 +76,6 @@ def test_normals_without_direction_are_given_up_with_a_note():
     [
         (np.tile(ball(FEWEST - 1), (4, 1)), f"49 distinct points; a surface needs at least {FEWEST}"),
         (np.full((80, 3), np.nan), "0 distinct points"),
-        (ball() * [1, 1, 0], "on a plane, which encloses no volume"),
         (ball() @ np.array([[1, 2, 3]]).repeat(3, 0), "on a line"),
     ],
 )
@@ -106,3 +105,10 @@ def test_points_far_from_zero_keep_their_digits():
     points = Points.of(PointCloud(torch.tensor(ball() + shift)))
     back = points.cloud.points.double().numpy() + points.origin
     assert np.abs(back - ball() - shift).max() < 1e-6
+
+
+def test_flat_clouds_are_points_but_no_solid(tmp_path):
+    np.save(tmp_path / "cloud.npy", ball() * [1, 1, 0])
+    with pytest.raises(DataError, match="cloud.npy has all its points on a plane"):
+        load_points(tmp_path / "cloud.npy").check_solid()
+    Points.of(PointCloud(torch.tensor(ball()))).check_solid()

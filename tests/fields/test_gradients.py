@@ -5,10 +5,11 @@ from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.field import Field
-from onefield.fields.gradients import spatial_gradient
+from onefield.fields.gradients import closest_point_normals, spatial_gradient
 from onefield.fields.heads import ValueHead
 from onefield.fields.networks import Siren
 from onefield.types import Bounds, Sample
+from tests.open_surfaces import ClosestPoints, disc, half_sphere
 
 
 class Quadratic(Field):
@@ -85,3 +86,13 @@ def test_unknown_methods_and_missing_forms_are_refused():
         spatial_gradient(plain, torch.rand(1, 3), "value", "analytic")
     with pytest.raises(UsageError, match="positive step"):
         spatial_gradient(plain, torch.rand(1, 3), "value", "finite", step=0.0)
+
+
+@pytest.mark.parametrize("method", ["autograd", "finite"])
+def test_normals_of_closest_points_are_those_of_the_surface_up_to_sign(method):
+    beside = torch.nn.functional.normalize(torch.rand(50, 3) - torch.tensor([0.5, 0.5, 0.0]), dim=-1)
+    for factor in (0.59, 0.6, 0.61):
+        normals = closest_point_normals(ClosestPoints(half_sphere), factor * beside, method)
+        torch.testing.assert_close((normals * beside).sum(-1).abs(), torch.ones(50), atol=1e-4, rtol=0)
+    flat = closest_point_normals(ClosestPoints(disc), torch.rand(50, 3) * 0.3, method)
+    torch.testing.assert_close(flat[:, 2].abs(), torch.ones(50), atol=1e-4, rtol=0)

@@ -39,10 +39,18 @@ def test_agrees_with_trimesh(shape):
 def test_a_missing_face_leaves_three_boundary_edges():
     sphere = as_mesh(trimesh.creation.icosphere(1))
     report = report_mesh(replace(sphere, faces=sphere.faces[1:]))
-    assert report.boundary_edges == 3
+    assert (report.boundary_edges, report.boundaries) == (3, 1)
+    assert "no, 3 open edges in 1 rim," in report.lines()[1]
     assert not report.watertight
     assert report.manifold
     assert report.genus is None
+
+
+def test_a_tube_has_two_rims():
+    tube = trimesh.creation.cylinder(1.0, 2.0, sections=12)
+    side = np.abs(tube.face_normals[:, 2]) < 0.5
+    report = report_mesh(Mesh(torch.from_numpy(np.array(tube.vertices)), torch.from_numpy(np.array(tube.faces)[side])))
+    assert (report.boundaries, report.components) == (2, 1)
 
 
 def test_a_turned_face_is_inconsistent():

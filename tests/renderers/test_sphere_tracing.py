@@ -16,6 +16,7 @@ from onefield.fields.networks.mlp import Mlp
 from onefield.renderers.background import White
 from onefield.renderers.sphere_tracing import Light, SphereTracingRenderer, first_surface
 from onefield.types import Bounds, Rays, Sample
+from tests.open_surfaces import HEIGHT, RADIUS, ClosestPoints, disc, half_sphere
 
 RED = (0.8, 0.2, 0.1)
 
@@ -169,3 +170,30 @@ def test_normals_move_with_the_surface():
 
 def _single(rays):
     return Rays(rays.origins.float(), rays.directions.float())
+
+
+def test_an_open_surface_is_seen_from_both_sides_and_past_its_rim():
+    field, renderer = ClosestPoints(half_sphere), SphereTracingRenderer(tolerance=1e-3)
+    down, up = torch.tensor([0.0, 0.0, -1.0]), torch.tensor([0.0, 0.0, 1.0])
+    aside = torch.tensor([0.1, 0.2, 0.5, 0.7])
+    starts = torch.stack([aside, torch.zeros(4), torch.full((4,), 2.0)], dim=1)
+    height = (RADIUS**2 - aside[:3].square()).sqrt()
+    for way, sign in ((down, 1.0), (up, -1.0)):
+        seen = renderer.render(field, Rays(starts * torch.tensor([1.0, 1.0, sign]), way.expand(4, 3)), normals=True)
+        assert seen.opacity.tolist() == [1, 1, 1, 0]
+        torch.testing.assert_close(seen.depth[:3], 2 - sign * height, atol=2e-4, rtol=0)
+        outward = torch.stack([aside[:3], torch.zeros(3), height], dim=1) / RADIUS
+        torch.testing.assert_close(seen.normal[:3], sign * outward, atol=1e-2, rtol=0)
+
+
+def test_the_depth_of_an_open_surface_moves_with_it():
+    shift = torch.tensor(0.1, requires_grad=True)
+    moved = ClosestPoints(lambda points: disc(points) + shift * torch.tensor([0.0, 0.0, 1.0]))
+    start = torch.tensor([[0.1, 0.1, 1.0]], requires_grad=True)
+    slanted = torch.nn.functional.normalize(torch.tensor([[0.2, 0.0, -1.0]]), dim=1)
+    depth = SphereTracingRenderer(tolerance=1e-3).render(moved, Rays(start, slanted)).depth
+    depth.sum().backward()
+    steepness = float(slanted[0, 2])
+    torch.testing.assert_close(depth[0], (1 - HEIGHT - shift.detach()) / -steepness)
+    assert shift.grad.item() == pytest.approx(1 / steepness, rel=1e-3)
+    assert start.grad[0, 2].item() == pytest.approx(-1 / steepness, rel=1e-3)

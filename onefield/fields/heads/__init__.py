@@ -1,5 +1,6 @@
 """Heads: from features to one named quantity."""
 
+from onefield.fields.heads.closest_point import ClosestPointHead, UnsignedDistanceHead
 from onefield.fields.heads.color import ColorHead, PlainColor
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
@@ -8,6 +9,7 @@ from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 
 __all__ = [
+    "ClosestPointHead",
     "ColorHead",
     "DistanceHead",
     "ExponentialDensity",
@@ -15,5 +17,6 @@ __all__ = [
     "OccupancyHead",
     "PlainColor",
     "SoftplusDensity",
+    "UnsignedDistanceHead",
     "ValueHead",
 ]
