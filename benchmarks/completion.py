@@ -6,12 +6,14 @@ surfaces, in percent of the longest side (to the points themselves: to the neare
 
 Run: onefield fit FOLDER_OF_MESHES --field conv-occupancy --output RUN
      python benchmarks/completion.py RUN ../shared/data/meshes/spot.obj [--points 3000 300] [--noise 0.5]
+     With --learn FOLDER_OF_MESHES --minutes 20 --planes 32 it makes the run first, of a size that slow machines bear.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,11 +24,11 @@ from torch import Tensor
 
 from onefield.data.points import Points
 from onefield.data.signal_files import read_mesh
-from onefield.data.signals import Shape
+from onefield.data.signals import Shape, load_shapes
 from onefield.errors import OnefieldError
 from onefield.kernels.point_mesh import build_tree, closest_point
 from onefield.meshing.report import report_mesh
-from onefield.training.completion import load_completion
+from onefield.training.completion import closed_solids, completion_recipe, learn_completion, load_completion
 from onefield.training.fit import fit
 from onefield.training.metrics import intersection_over_union
 from onefield.types import Mesh, PointCloud
@@ -65,7 +67,15 @@ def main() -> None:
     parser.add_argument("mesh", type=Path)
     parser.add_argument("--points", nargs="+", type=int, default=(3000, 300))
     parser.add_argument("--noise", nargs="+", type=float, default=(0.5,))
+    parser.add_argument("--learn", type=Path)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--planes", type=int, default=32)
     arguments = parser.parse_args()
+    if arguments.learn is not None:
+        recipe = completion_recipe("conv-occupancy")
+        recipe = replace(recipe, options=recipe.options | {"planes": arguments.planes})
+        solids, _ = closed_solids(load_shapes(arguments.learn))
+        learn_completion(solids, arguments.run, recipe, seconds=60 * arguments.minutes, observe=print)
     completion, truth = load_completion(arguments.run), Shape.of(read_mesh(arguments.mesh))
     side = max((truth.mesh.vertices.amax(0) - truth.mesh.vertices.amin(0)).tolist())
     table = Table(title=f"{arguments.mesh.stem}; {completion.step} steps on {', '.join(completion.shapes)}")

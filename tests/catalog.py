@@ -19,6 +19,7 @@ from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEn
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.encodings.planes_and_volume import PlaneVolumeEncoding
+from onefield.fields.encodings.quantized import QuantizedEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
@@ -53,6 +54,7 @@ ENCODINGS: dict[str, Callable[[], Encoding]] = {
     "spherical harmonics": lambda: SphericalHarmonicsEncoding(degree=3),
     "dense grid": lambda: DenseGridEncoding(3, resolution=5, features=2, initial_amplitude=0.5),
     "planes and volume": lambda: PlaneVolumeEncoding(planes=5, volume=4, features=2, initial_amplitude=0.5),
+    "quantized": lambda: QuantizedEncoding(FourierEncoding(3, frequencies=3), cells=50),
     "hash grid": lambda: HashGridEncoding(
         3, levels=3, features=2, log2_table_size=8, base_resolution=4, finest_resolution=16
     ),

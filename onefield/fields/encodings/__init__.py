@@ -5,6 +5,8 @@ from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.encodings.planes_and_volume import PlaneVolumeEncoding
+from onefield.fields.encodings.quantized import QuantizedEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 
 __all__ = [
@@ -14,5 +16,7 @@ __all__ = [
     "GaussianFourierEncoding",
     "HashGridEncoding",
     "IdentityEncoding",
+    "PlaneVolumeEncoding",
+    "QuantizedEncoding",
     "SphericalHarmonicsEncoding",
 ]
