@@ -17,7 +17,7 @@ from torch import Tensor
 
 from onefield.cameras import Cameras
 from onefield.data.depth_files import read_depth
-from onefield.data.images import decode, decode_mask
+from onefield.data.images import decode, decode_mask, decode_outline
 from onefield.errors import DataError, UsageError
 
 DEFAULT_BYTE_BUDGET = 2 << 30
@@ -170,9 +170,9 @@ class ImageStore:
         if values.shape[-1] == 3:
             values = np.concatenate([values, np.full_like(values[..., :1], 255)], axis=-1)
         if picture.object_mask is not None:
-            outline = decode_mask(picture.object_mask, picture.size, oriented=picture.oriented)
+            outline = decode_outline(picture.object_mask, picture.size, oriented=picture.oriented)
             values = values.copy()
-            values[..., 3] *= outline
+            values[..., 3] = (values[..., 3].astype(np.uint16) * outline + 127) // 255
         return np.ascontiguousarray(values)
 
     def _trim(self, room: int = 0) -> None:

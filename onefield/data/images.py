@@ -33,6 +33,7 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIXTEEN_BIT = 65535
+_WHITE = 255
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,35 @@ def decode_mask(path: Path, size: tuple[int, int], *, oriented: bool = True) -> 
     Raises:
         DataError: as `decode`.
     """
+    grey = _grey_mask(path, oriented)
+    if grey.size != size:
+        grey = grey.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(grey) > _WHITE // 2
+
+
+def decode_outline(path: Path, size: tuple[int, int], *, oriented: bool = True) -> np.ndarray:
+    """A mask as the share of each pixel that it marks, uint8, height x width.
+
+    Files that hold only 0 and 1 count as bilevel. Another size is resampled by exact area averages, as pictures are.
+
+    Raises:
+        DataError: as `decode`.
+    """
+    grey = _grey_mask(path, oriented)
+    if grey.size != size:
+        grey = grey.resize(size, Image.Resampling.BOX)
+    return np.asarray(grey)
+
+
+def _grey_mask(path: Path, oriented: bool) -> Image.Image:
+    """Black to white as the file has it; only those two where its values are 0 and 1."""
     with _opened(path) as image:
         orientation = _orientation(image) if oriented else 1
         picture = _loaded(image, path)
         grey = picture.convert("RGB").convert("L") if picture.mode == "P" else _to_eight_bits(picture).convert("L")
         grey = _turned(grey, orientation)
-    if grey.size != size:
-        grey = grey.resize(size, Image.Resampling.NEAREST)
     values = np.asarray(grey)
-    return values > (127 if values.size and values.max() > 1 else 0)
+    return Image.fromarray(values * np.uint8(_WHITE)) if values.size and values.max() <= 1 else grey
 
 
 def decode_raw_integers(path: Path) -> np.ndarray:

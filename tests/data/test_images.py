@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from onefield.data.image_store import ImageStore, Picture
-from onefield.data.images import decode, decode_mask, read_header, write_image
+from onefield.data.images import decode, decode_mask, decode_outline, read_header, write_image
 from onefield.errors import DataError, UsageError
 
 
@@ -89,6 +89,18 @@ def test_masks_in_all_encodings(tmp_path):
     Image.fromarray(wanted).save(tmp_path / "bits.png")
     assert np.array_equal(decode_mask(tmp_path / "bits.png", (3, 1)), wanted)
     assert np.array_equal(decode_mask(tmp_path / "bits.png", (6, 2)), np.repeat(np.repeat(wanted, 2, 0), 2, 1))
+
+
+def test_outlines_are_averaged_over_areas_and_keep_their_greys(tmp_path):
+    marked = np.array([[1, 0, 1, 1], [1, 0, 0, 1]])
+    for name, white in {"255": 255, "ones": 1}.items():
+        Image.fromarray((marked * white).astype(np.uint8)).save(tmp_path / f"{name}.png")
+        assert np.array_equal(decode_outline(tmp_path / f"{name}.png", (4, 2)), marked * 255)
+        # half of each block of four on the left, three quarters on the right
+        assert np.abs(decode_outline(tmp_path / f"{name}.png", (2, 1)).astype(int) - [[127, 191]]).max() <= 1
+    Image.fromarray(np.array([[0, 64, 200]], dtype=np.uint8)).save(tmp_path / "grey.png")
+    assert decode_outline(tmp_path / "grey.png", (3, 1)).tolist() == [[0, 64, 200]]
+    assert decode_mask(tmp_path / "grey.png", (3, 1)).tolist() == [[False, False, True]]
 
 
 def test_written_pictures_read_back(tmp_path):
