@@ -23,7 +23,7 @@ from onefield.losses.line_of_sight import line_of_sight_term
 from onefield.losses.near_space import near_space_term
 from onefield.losses.normal_consistency import normal_consistency_term
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term, silhouette_term
-from onefield.losses.photometric import photometric_term
+from onefield.losses.photometric import covered_term, photometric_term
 from onefield.losses.pixel_depths import depth_variation_term, match_distance_term
 from onefield.losses.similarity import dissimilarity_term
 from onefield.losses.smoothness import decay_term, variation_term
@@ -41,6 +41,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "l1": lambda weight: photometric_term("l1", weight),
     "huber": lambda weight: photometric_term("huber", weight),
     "charbonnier": lambda weight: photometric_term("charbonnier", weight),
+    "covered_l1": covered_term,
     "dssim": dissimilarity_term,
     "distortion": distortion_term,
     "depth_distortion": depth_distortion_term,

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
+from onefield.export.formats import read_mesh
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.fields.shaded_surface import ShadedSurface, closed_at_border
+from onefield.kernels.point_mesh import build_tree, signed_distance
 from onefield.training.method import Strategy
 from onefield.training.optimizer import GroupRate
 from onefield.training.surface_growth import SurfaceGrowth, cubic_cells, stage_resolutions
 from onefield.training.visual_hull import hull_box, hull_distances
-from onefield.types import Bounds
+from onefield.types import Bounds, Mesh
+
+# Left free around a mesh to start from, as a share of its longest side.
+_ROOM = 0.05
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class SurfaceGrid:
     """A grid of FlexiCubes around the visual hull of the photos' outlines, shaded by a hash grid and a network.
 
     Attributes:
+        start: mesh file to start from instead of the hull, in the dataset's coordinates, such as another run's export.
         resolution: cells along the longest edge of the hull's box at the end.
         growth_stages: how often cells are halved on the way there.
         growth_end: share of the run at which ``resolution`` is reached.
@@ -35,6 +43,7 @@ class SurfaceGrid:
     """
 
     kind: ClassVar[str] = "flexicubes"
+    start: str | None = None
     resolution: int = 64
     growth_stages: int = 1
     growth_end: float = 0.3
@@ -68,17 +77,22 @@ class SurfaceGrid:
         return self._around(grid)
 
     def started(self, scene: Scene) -> ShadedSurface:
-        """The surface that training starts from: the visual hull.
+        """The surface that training starts from: the visual hull, or the mesh of ``start``.
 
         Raises:
-            DataError: the scene does not say where the object ends in its photos, or its outlines have nothing in
-                common.
+            DataError: the scene does not say where the object ends in its photos, its outlines have nothing in common,
+                or the mesh can't be read or lies somewhere else.
         """
         require_outlines(scene)
-        coarsest = stage_resolutions(self.resolution, self.growth_stages)[0]
-        box, cells = cubic_cells(hull_box(scene), coarsest)
+        if self.start is None:
+            found, distances = hull_box(scene), partial(hull_distances, scene)
+        else:
+            mesh = start_mesh(scene, Path(self.start))
+            found = mesh_box(mesh, scene.bounds)
+            distances = partial(signed_distance, tree=build_tree(mesh.vertices, mesh.faces))
+        box, cells = cubic_cells(found, stage_resolutions(self.resolution, self.growth_stages)[0])
         corners = corner_points(box, cells)
-        values = hull_distances(scene, corners.reshape(-1, 3)).reshape(corners.shape[:3])
+        values = distances(corners.reshape(-1, 3)).reshape(corners.shape[:3])
         return self._around(FlexiCubesField(box, closed_at_border(values, max(box.extent) / max(cells))))
 
     def _around(self, grid: FlexiCubesField) -> ShadedSurface:
@@ -101,6 +115,31 @@ class SurfaceGrid:
         """What makes the cells smaller."""
         del scene
         return (SurfaceGrowth(self.resolution, self.growth_stages, self.growth_end),)
+
+
+def start_mesh(scene: Scene, path: Path) -> Mesh:
+    """A mesh file in the scene's frame.
+
+    Raises:
+        DataError: it can't be read, or nothing of it lies in the region of interest.
+    """
+    mesh = read_mesh(path)
+    vertices = scene.transform.apply(mesh.vertices).float()
+    if not bool(scene.bounds.contains(vertices).any()):
+        raise DataError(
+            f"{path} lies outside the region that the photos of {scene.path} show; field.start needs a mesh in the "
+            "dataset's coordinates, as 'onefield export' writes it without --up and --scale."
+        )
+    return Mesh(vertices, mesh.faces)
+
+
+def mesh_box(mesh: Mesh, region: Bounds) -> Bounds:
+    """The box of a mesh with some room around it, within a region that it meets."""
+    low, high = mesh.vertices.amin(0), mesh.vertices.amax(0)
+    room = _ROOM * (high - low).max()
+    low = torch.maximum(low - room, low.new_tensor(region.minimum))
+    high = torch.minimum(high + room, high.new_tensor(region.maximum))
+    return Bounds(tuple(low.tolist()), tuple(high.tolist()))
 
 
 def require_outlines(scene: Scene) -> None:

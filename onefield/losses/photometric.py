@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onefield.errors import UsageError, nearest_name
-from onefield.losses.term import LossTerm
+from onefield.losses.term import Evidence, LossTerm
 
 # Colours in [0, 1]: errors below a tenth count as noise (squared), larger ones as outliers (linear), as in instant-ngp.
 HUBER_WIDTH = 0.1
@@ -60,3 +60,21 @@ def photometric_term(kind: str = "huber", weight: float = 1.0) -> LossTerm:
         raise UsageError(f"Unknown photometric loss '{kind}': {nearest_name(kind, tuple(_KINDS))}.")
     compare = _KINDS[kind]
     return LossTerm(kind, weight, lambda evidence: compare(evidence.prediction, evidence.target))
+
+
+def covered_term(weight: float = 1.0) -> LossTerm:
+    """Absolute error of the pixels that the object fills in photo and rendering, summed, by the number of all pixels.
+
+    A pixel on an outline holds some of what the photo shows behind, which no mask takes out of its colour; where the
+    outline runs, `onefield.losses.opacity.silhouette_term` says (as in neural deferred shading, Worchel et al. 2022).
+    Without alpha all pixels count.
+    """
+
+    def evaluate(evidence: Evidence) -> Tensor:
+        error = (evidence.prediction - evidence.target).abs()
+        if evidence.target_opacity is not None and evidence.rendering is not None:
+            filled = (evidence.target_opacity == 1) & (evidence.rendering.opacity == 1)
+            error = error * filled[:, None]
+        return error.mean()
+
+    return LossTerm("covered_l1", weight, evaluate)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from onefield.configs.runs import configure, open_run, run, start_run
 from onefield.errors import DataError, UsageError
-from onefield.export.formats import read_mesh
+from onefield.export.formats import export_mesh, read_mesh
 from onefield.meshing.report import report_mesh
 from onefield.tools import evaluate, export, render
 from onefield.training.loop import take_step
@@ -95,6 +95,20 @@ def test_the_mesh_itself_is_exported_with_the_paint(trained, tmp_path):
     assert float((mesh.colors.double() - wanted).abs().mean()) < 0.06
     export.run_command(trained, to=tmp_path / "level.obj", extractor="marching-cubes", resolution=24)
     assert len(read_mesh(tmp_path / "level.obj").faces) > 100
+
+
+def test_a_mesh_is_refined_from_where_it_stands(scene, trained, tmp_path):
+    export.run_command(trained, to=tmp_path / "mesh.ply")
+    changes = ["field.growth_stages=0", "field.resolution=28"]
+    opened = _begun(scene, tmp_path / "run", f"field.start={tmp_path / 'mesh.ply'}", *changes)
+    assert max(opened.method.field.grid.cells) == 28
+    # no more than what rounder cells take off its corners
+    assert _mean_distance(opened) < _mean_distance(open_run(trained)) + 0.002
+    mesh = read_mesh(tmp_path / "mesh.ply")
+    export_mesh(replace(mesh, vertices=mesh.vertices + 90), tmp_path / "far.ply")
+    for name, words in (("far", "lies outside the region"), ("none", r"none\.ply")):
+        with pytest.raises(DataError, match=words):
+            _begun(scene, tmp_path / name, f"field.start={tmp_path / name}.ply")
 
 
 def test_poses_and_colours_of_photos_are_learned_along(scene, tmp_path):

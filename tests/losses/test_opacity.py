@@ -1,11 +1,19 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
-from onefield.losses.opacity import carve_error, mask_error, mask_term, opacity_entropy, opacity_entropy_term
+from onefield.losses.opacity import (
+    carve_error,
+    mask_error,
+    mask_term,
+    opacity_entropy,
+    opacity_entropy_term,
+    silhouette_term,
+)
 from onefield.losses.term import Evidence
 from onefield.types import Bounds, Rendering
 
@@ -30,8 +38,12 @@ def test_terms_are_zero_without_their_evidence():
     rendering = Rendering(color, torch.zeros(2), torch.tensor([0.5, 0.5]))
     assert opacity_entropy_term().evaluate(bare) == 0
     assert mask_term().evaluate(Evidence(color, color, field, rendering=rendering)) == 0
+    assert silhouette_term().evaluate(Evidence(color, color, field, rendering=rendering)) == 0
     full = Evidence(color, color, field, rendering=rendering, target_opacity=torch.tensor([1.0, 0.0]))
     assert mask_term().evaluate(full).item() == pytest.approx(math.log(2))
+    assert silhouette_term().evaluate(replace(full, target_opacity=torch.tensor([0.8, 0.4]))).item() == pytest.approx(
+        0.2
+    )
     assert opacity_entropy_term().evaluate(full).item() == pytest.approx(math.log(2))
 
 

@@ -6,9 +6,16 @@ import torch
 from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
-from onefield.losses.photometric import absolute_error, charbonnier, huber, photometric_term, squared_error
+from onefield.losses.photometric import (
+    absolute_error,
+    charbonnier,
+    covered_term,
+    huber,
+    photometric_term,
+    squared_error,
+)
 from onefield.losses.term import Evidence
-from onefield.types import Bounds
+from onefield.types import Bounds, Rendering
 
 PREDICTION = torch.tensor([[0.0, 0.5], [1.0, 0.25]])
 TARGET = torch.tensor([[0.05, 0.5], [0.6, 0.25]])
@@ -35,3 +42,13 @@ def test_term_is_finite_and_pulls_towards_the_target(kind):
 def test_unknown_kind_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'huber'"):
         photometric_term("hubr")
+
+
+def test_pixels_that_the_object_fills_in_part_are_left_to_outlines():
+    field = ComposedField(Bounds.cube(), IdentityEncoding(3), None, [])
+    prediction, target = torch.full((4, 3), 0.5), torch.tensor([0.4, 0.1, 0.9, 0.3])[:, None].expand(4, 3)
+    rendering = Rendering(prediction, None, torch.tensor([1.0, 0.9, 1.0, 1.0]))
+    given = Evidence(prediction, target, field, rendering, target_opacity=torch.tensor([1.0, 1.0, 0.6, 1.0]))
+    assert covered_term().evaluate(given).item() == pytest.approx((0.1 + 0.2) / 4)
+    bare = Evidence(prediction, target, field, rendering)
+    assert covered_term().evaluate(bare).item() == pytest.approx((0.1 + 0.4 + 0.4 + 0.2) / 4)

@@ -10,7 +10,7 @@ FLEXICUBES = MethodConfig(
     field=SurfaceGrid(),
     renderer=MeshRaster(),
     losses={
-        "l1": 1.0,
+        "covered_l1": 1.0,
         "silhouette": 1.0,
         "deviation": 0.5,
         "sign_changes": 0.01,
@@ -18,7 +18,7 @@ FLEXICUBES = MethodConfig(
         "bending": 0.01,
     },
     training=TrainingSettings(
-        steps=1500,
+        steps=600,
         samples_per_step=2**20,
         first_rays=2**20,
         most_rays=2**20,
