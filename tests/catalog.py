@@ -38,6 +38,7 @@ from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.residual import ResidualNetwork
 from onefield.fields.networks.siren import Siren
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
+from onefield.fields.section_occupancy import OccupancyAsOpacity
 from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.fields.shaded_surface import ShadedSurface
 from onefield.fields.wrappers import ContractedField, Cropped, DistanceAsDensity, Frozen, Transformed
@@ -120,6 +121,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "mixture": lambda: MixtureField([SphereField(), BoxField(center=(0.4, 0.0, 0.0))], smoothness=0.1),
     "contracted": lambda: ContractedField(radiance_field(2.0)),
     "distance as density": lambda: DistanceAsDensity(distance_field()),
+    "occupancy as opacity": lambda: OccupancyAsOpacity(
+        ComposedField(Bounds.cube(1.0), IdentityEncoding(3), Siren(3, 5, 8, 1, 3.0), [OccupancyHead(), PlainColor()])
+    ),
     "distance as opacity": lambda: DistanceAsOpacity(distance_field()),
     "cropped": lambda: Cropped(radiance_field(), Bounds.cube(0.5)),
     "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
