@@ -21,6 +21,7 @@ from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.encodings.planes_and_volume import PlaneVolumeEncoding
 from onefield.fields.encodings.quantized import QuantizedEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
+from onefield.fields.evolving import AtTime, EvolvingField
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.fields.gaussian_hierarchy import GaussianHierarchy
@@ -109,6 +110,8 @@ def pixel_gaussians() -> Field:
 
 
 FIELDS: dict[str, Callable[[], Field]] = {
+    "evolving": lambda: EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1),
+    "one moment": lambda: AtTime(EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1), 0.5),
     "radiance": radiance_field,
     "distance": distance_field,
     "closest points": lambda: ComposedField(

@@ -19,6 +19,7 @@ COMMANDS = {
     "edit": "merge, cut, clean and move files of Gaussians",
     "stitch": "join two files of Gaussians, with colours that go on across the seam",
     "fit": "fit an image, a sound, a video, a volume, a shape or slices of a solid",
+    "evolve": "move, smooth or morph a shape, as a row of meshes",
     "inspect": "say what a folder or file is, and whether it is sound",
     "doctor": "check the installation and say what is used and why",
     "bench": "time the kernels and a training step on this machine",
