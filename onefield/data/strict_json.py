@@ -12,9 +12,9 @@ import numpy as np
 
 from onefield.errors import DataError
 
-# A transforms file of 100,000 frames has about 60 MB; nothing that describes cameras is larger.
+# A transforms file of 100,000 frames has about 60 MB; nothing that describes cameras or contours is larger.
 _LARGEST_FILE = 128 << 20
-# Camera files nest four deep.
+# Files of cameras and of slices nest four deep.
 _DEEPEST = 32
 _LONGEST_SIDE = 1_000_000  # pixels
 _STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
@@ -142,7 +142,7 @@ def read_json_object(path: Path) -> JsonObject:
     try:
         size = path.stat().st_size
         if size > _LARGEST_FILE:
-            raise DataError(f"{path} has {size} bytes, more than the {_LARGEST_FILE} that a camera file may have.")
+            raise DataError(f"{path} has {size} bytes, more than the {_LARGEST_FILE} that are read at most.")
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as JSON in UTF-8.") from error
@@ -171,7 +171,9 @@ def _check_depth(path: Path, text: str) -> None:
             depth += 1
             if depth > _DEEPEST:
                 line = text.count("\n", 0, match.start()) + 1
-                raise DataError(f"{path} nests more than {_DEEPEST} levels deep (line {line}); it is no camera file.")
+                raise DataError(
+                    f"{path} nests more than {_DEEPEST} levels deep (line {line}); nothing that is read here does."
+                )
         elif sign in "]}":
             depth -= 1
 

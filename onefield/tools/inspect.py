@@ -17,7 +17,7 @@ def run_command(
     system: bool = False,
     json: bool = False,
 ) -> None:
-    """Says what is at a path: a dataset, a run, a mesh, a set of Gaussians or a signal; changes nothing.
+    """Says what is at a path: a dataset, a run, a mesh, a set of Gaussians, slices or a signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -48,12 +48,23 @@ def _described(path: Path) -> tuple[dict, list[str]]:
         return _gaussians(path)
     if path.is_file() and path.suffix.lower() in MESH_FORMATS:
         return _mesh(path)
-    if path.is_file() and path.suffix.lower() != ".json":
-        return _signal(path)
     if path.is_dir() and RunFolder.is_run(path):
         return _run(path)
+    if _is_signal(path):
+        return _signal(path)
     summary = inspect_dataset(path)
     return summary.as_json(), summary.lines()
+
+
+def _is_signal(path: Path) -> bool:
+    """Folders and JSON files may be datasets or slices."""
+    from onefield.data.formats import recognise
+    from onefield.data.slice_files import holds_slices
+    from onefield.data.strict_json import read_json_object
+
+    if path.is_dir():
+        return recognise(path) is None and holds_slices(path)
+    return path.suffix.lower() != ".json" or "slices" in read_json_object(path)
 
 
 def _mesh(path: Path) -> tuple[dict, list[str]]:
