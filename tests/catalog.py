@@ -18,6 +18,8 @@ from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
 from onefield.fields.encodings.hash_grid import HashGridEncoding
 from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.encodings.low_rank import CpEncoding, VmEncoding
+from onefield.fields.encodings.planes import KPlanesEncoding, TriPlaneEncoding
 from onefield.fields.encodings.planes_and_volume import PlaneVolumeEncoding
 from onefield.fields.encodings.quantized import QuantizedEncoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
@@ -33,11 +35,23 @@ from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
 from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
+from onefield.fields.networks.bacon import Bacon
+from onefield.fields.networks.chebyshev import ChebyshevNetwork
+from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork, TuckerNetwork
+from onefield.fields.networks.finer import Finer
+from onefield.fields.networks.gaussian import GaussianNetwork
 from onefield.fields.networks.mlp import Mlp
+from onefield.fields.networks.multiplicative import FourierFilterNetwork, GaborFilterNetwork
 from onefield.fields.networks.network import Network
+from onefield.fields.networks.polynomial import PolynomialNetwork
+from onefield.fields.networks.projected import ProjectedNetwork
+from onefield.fields.networks.quadratic import QuadraticNetwork
+from onefield.fields.networks.real_gabor import RealGaborNetwork
 from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.residual import ResidualNetwork
+from onefield.fields.networks.sinc import SincNetwork
 from onefield.fields.networks.siren import Siren
+from onefield.fields.networks.wire import Wire
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.section_occupancy import OccupancyAsOpacity
 from onefield.fields.section_opacity import DistanceAsOpacity
@@ -60,7 +74,16 @@ ENCODINGS: dict[str, Callable[[], Encoding]] = {
     "hash grid": lambda: HashGridEncoding(
         3, levels=3, features=2, log2_table_size=8, base_resolution=4, finest_resolution=16
     ),
+    "tri-plane": lambda: TriPlaneEncoding(3, resolution=6, features=2),
+    "k-planes": lambda: KPlanesEncoding(3, resolutions=(4, 6), features=2),
+    "cp": lambda: CpEncoding(3, resolution=6, components=4),
+    "vm": lambda: VmEncoding(resolution=6, components=2),
 }
+
+
+def _sine(inputs: int, outputs: int) -> Network:
+    return Siren(inputs, outputs, width=6, hidden_layers=1, w0=3.0)
+
 
 NETWORKS: dict[str, Callable[[int, int], Network]] = {
     "mlp": lambda inputs, outputs: Mlp(inputs, outputs, width=8),
@@ -68,6 +91,21 @@ NETWORKS: dict[str, Callable[[int, int], Network]] = {
     "refinement": lambda inputs, outputs: RefinementNetwork(inputs, outputs, width=8, hidden_layers=1, memory=4),
     "residual": lambda inputs, outputs: ResidualNetwork(inputs, outputs, width=8, blocks=2),
     "siren": lambda inputs, outputs: Siren(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
+    "finer": lambda inputs, outputs: Finer(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
+    "gaussian": lambda inputs, outputs: GaussianNetwork(inputs, outputs, 8, 1, sharpness=1.0),
+    "quadratic": lambda inputs, outputs: QuadraticNetwork(inputs, outputs, 8, 1, sharpness=1.0),
+    "sinc": lambda inputs, outputs: SincNetwork(inputs, outputs, 8, 1, bandwidth=3.0),
+    "real gabor": lambda inputs, outputs: RealGaborNetwork(inputs, outputs, 8, 1, frequency=2.0, sharpness=1.0),
+    "wire": lambda inputs, outputs: Wire(inputs, outputs, 6, 1, frequency=2.0, sharpness=1.0),
+    "chebyshev": lambda inputs, outputs: ChebyshevNetwork(inputs, outputs, 8, 1, degree=5, rank=3),
+    "polynomial": lambda inputs, outputs: PolynomialNetwork(inputs, outputs, 8, levels=3),
+    "fourier filters": lambda inputs, outputs: FourierFilterNetwork(inputs, outputs, 8, 2, frequency=3.0),
+    "gabor filters": lambda inputs, outputs: GaborFilterNetwork(inputs, outputs, 8, 2, frequency=3.0),
+    "bacon": lambda inputs, outputs: Bacon(inputs, outputs, 8, 2, band=8),
+    "cp of networks": lambda inputs, outputs: CpNetwork(inputs, outputs, 3, _sine),
+    "tensor train of networks": lambda inputs, outputs: TensorTrainNetwork(inputs, outputs, 2, _sine),
+    "tucker of networks": lambda inputs, outputs: TuckerNetwork(inputs, outputs, 2, _sine),
+    "projected": lambda inputs, outputs: ProjectedNetwork(lambda: _sine(inputs, outputs), latent=12),
 }
 
 HEADS: dict[str, Callable[[], Head]] = {

@@ -12,7 +12,7 @@ def layerwise(network: Siren, points: torch.Tensor) -> tuple[list[torch.Tensor],
     """Pre-activations and activations by the formula sin(w0 (W x + b)), in float64."""
     before, after = [], []
     x = points.double()
-    for w0, weight, bias in zip(network.frequencies, network.weights, network.biases, strict=False):
+    for w0, weight, bias in zip(network.factors, network.weights, network.biases, strict=False):
         z = w0 * (x @ weight.detach().double().T + bias.detach().double())
         x = torch.sin(z)
         before.append(z)
@@ -37,7 +37,7 @@ def test_forward_equals_the_formula():
     network = Siren(3, 2, width=16, hidden_layers=2, w0=20.0, first_w0=5.0)
     points = torch.rand(64, 3) * 2 - 1
     torch.testing.assert_close(network(points).double(), layerwise(network, points)[2], atol=2e-5, rtol=1e-4)
-    assert network.frequencies == (5.0, 20.0, 20.0)
+    assert network.factors == (5.0, 20.0, 20.0)
 
 
 def test_weights_lie_in_the_bounds_of_the_initialisation():
@@ -56,7 +56,7 @@ def test_second_derivative_is_right():
 
 
 def test_refuses_a_frequency_that_is_not_positive():
-    with pytest.raises(UsageError, match="w0 0"):
+    with pytest.raises(UsageError, match="factor 0"):
         Siren(2, 1, w0=0.0)
 
 
