@@ -9,6 +9,7 @@ that are unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,15 @@ _UNSIGNED_PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _AUDIO_RANGE = 2.0
 # Room around a shape, as a part of its longest side: enough that the field around the surface is seen from all sides.
 _SHAPE_MARGIN = 0.1
+
+
+def cell_centers(shape: Sequence[int]) -> list[Float[Tensor, "_"]]:
+    """Coordinates of the cells' centres of a grid along each axis of its domain, x first.
+
+    Args:
+        shape: cells along the axes of the array, x last.
+    """
+    return [(torch.arange(side) + 0.5) / max(shape) for side in reversed(shape)]
 
 
 @dataclass(frozen=True)

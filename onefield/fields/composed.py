@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from onefield.errors import UsageError
 from onefield.fields.encodings.encoding import Encoding
-from onefield.fields.field import Field
+from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.field import Field, combinations_of
 from onefield.fields.heads.head import Head
+from onefield.fields.networks.factorised import FactorisedNetwork
 from onefield.fields.networks.network import Network
 from onefield.types import Bounds, Sample
 
@@ -68,6 +70,25 @@ class ComposedField(Field):
         if self.network is not None:
             features = self.network(features)
         answers = {name: head(features, directions, points) for name, head in self.heads.items() if name in want}
+        if "features" in want:
+            answers["features"] = features
+        return Sample(**answers)
+
+    @property
+    def separable(self) -> bool:
+        """Where the network is a product of networks of single coordinates."""
+        return isinstance(self.network, FactorisedNetwork) and isinstance(self.encoding, IdentityEncoding)
+
+    def _evaluate_grid(self, coordinates: list[Float[Tensor, "_"]], want: frozenset[str]) -> Sample:
+        if not (isinstance(self.network, FactorisedNetwork) and isinstance(self.encoding, IdentityEncoding)):
+            return super()._evaluate_grid(coordinates, want)
+        columns = []
+        for axis, places in enumerate(coordinates):
+            low, side = self.domain.minimum[axis], self.domain.extent[axis]
+            columns.append(self.encoding((places[:, None] - low) / side)[:, 0])
+        features = self.network.on_grid(columns).flatten(0, -2)
+        points = combinations_of(coordinates)
+        answers = {name: head(features, None, points) for name, head in self.heads.items() if name in want}
         if "features" in want:
             answers["features"] = features
         return Sample(**answers)

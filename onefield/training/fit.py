@@ -16,13 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.points import Points
-from onefield.data.signals import Shape, Signal, load_signal, signal_of
+from onefield.data.signals import Shape, Signal, cell_centers, load_signal, signal_of
 from onefield.data.slices import Slices
 from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.files import write_atomically
 from onefield.training.closest_points import ClosestPointSource, open_surface_of, score_closest_points
+from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples, shape_samples
 from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.metrics import intersection_over_union, psnr, ssim
@@ -38,13 +39,6 @@ _CHUNK = 2**17
 # So many steps in a row without a finite loss and gradient mean that rates are too high for the signal.
 _MOST_BROKEN_STEPS = 10
 _REPORTS = 20
-# Distances below this part of the domain's side weigh alike in the relative loss of shapes.
-_NEAR = 0.002
-# Samples of a shape: a pool with exact distances and one on the surface, of which each step draws a batch.
-_POOL = 2**19
-_SURFACE_POOL = 2**21
-# Short fits see each sample with a distance this often, so that finding distances does not outlast them.
-_POOL_REUSE = 16
 _HELD_OUT = 2**17
 _WARMUP_STEPS = 20
 _VERSION = 1
@@ -100,9 +94,19 @@ class Fitted:
             from onefield.meshing.marching_cubes import extract_mesh
 
             return extract_mesh(self.field, resolution=resolution)
+        if self.field.separable:
+            return self._on_grid()
         grid = Signal(self.kind, torch.zeros(*self.shape, 1), 1.0)
         values = [self(grid.points(part)) for part in torch.arange(math.prod(self.shape)).split(_CHUNK)]
         return torch.cat(values).reshape(*self.shape, -1)
+
+    @torch.no_grad()
+    def _on_grid(self) -> Tensor:
+        """The samples of the signal's grid by a field that answers whole grids."""
+        first, *others = cell_centers(self.shape)
+        columns = max(1, _CHUNK // math.prod(len(axis) for axis in others))
+        parts = [self.field.query_grid([part, *others], want=("value",)).value for part in first.split(columns)]
+        return torch.cat(parts).permute(*reversed(range(len(self.shape))), len(self.shape))
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file: the parameters, and as metadata all that `load_fitted` needs to build the field.
@@ -269,7 +273,7 @@ def _name_of(field: Field) -> str:
 
 def _source(
     signal: Signal | Shape | Points, field: Field, target: Target, draws: int, generator: torch.Generator
-) -> _SampleSource | _ShapeSource | MeshViews | PointSource | ClosestPointSource:
+) -> SignalSamples | GridSamples | ShapeSamples | MeshViews | PointSource | ClosestPointSource:
     if not isinstance(signal, Signal) and target.quantity == "closest_point":
         return ClosestPointSource(signal, draws, generator)
     if isinstance(signal, Points):
@@ -277,8 +281,10 @@ def _source(
     if isinstance(field, FlexiCubesField) and isinstance(signal, Shape):
         return MeshViews(signal, max(field.cells), generator)
     if isinstance(signal, Shape):
-        return _ShapeSource(signal, draws, generator)
-    return _SampleSource(signal, target, generator)
+        return ShapeSamples(signal, draws, generator)
+    if field.separable:
+        return GridSamples(signal, target, generator)
+    return SignalSamples(signal, target, generator)
 
 
 def _scored(
@@ -320,62 +326,9 @@ def _checked(field: Field, target: Target) -> Field:
     return field
 
 
-class _SampleSource:
-    """Batches of a signal's known samples: each sample once an epoch, neighbours in memory kept together."""
-
-    def __init__(self, signal: Signal, target: Target, generator: torch.Generator) -> None:
-        self._signal = signal
-        self._known = signal.known()
-        self._scale = target.scale
-        self._generator = generator
-        self._order = torch.empty(0, dtype=torch.long)
-
-    def loss(self, field: Field, batch: int) -> Tensor:
-        count = min(batch, len(self._known))
-        if len(self._order) < count:
-            self._order = torch.randperm(len(self._known), generator=self._generator)
-        # sorted indices walk through tables of features in order
-        picked = self._known[self._order[:count].sort().values]
-        self._order = self._order[count:]
-        answer = field.query(self._signal.points(picked), want=("value",)).value
-        return ((answer - self._signal.at(picked)) / self._scale).square().mean()
-
-
-class _ShapeSource:
-    """Batches of a shape's distances: half on the surface, where they are 0 and cost nothing, half from a pool."""
-
-    def __init__(self, shape: Shape, draws: int, generator: torch.Generator) -> None:
-        self._generator = generator
-        self._side = shape.scale
-        self._surface = shape.surface_points(min(_SURFACE_POOL, draws), generator)
-        self._points = shape_samples(shape, min(_POOL, draws // _POOL_REUSE), generator)
-        self._distances = shape.distance(self._points)
-
-    def loss(self, field: Field, batch: int) -> Tensor:
-        half = batch // 2
-        on = torch.randint(len(self._surface), (batch - half,), generator=self._generator)
-        off = torch.randint(len(self._points), (half,), generator=self._generator)
-        points = torch.cat([self._surface[on], self._points[off]])
-        truth = torch.cat([torch.zeros(batch - half), self._distances[off]])
-        answer = field.query(points, want=("distance",)).distance
-        # relative, so that the surface counts most (the loss of instant-ngp's shapes)
-        return ((answer - truth).abs() / (truth.abs() + _NEAR * self._side)).mean()
-
-
-def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float[Tensor, "n 3"]:
-    """Points by which a shape is learned: a quarter anywhere in its domain, the others about the surface at standard
-    deviations of 0.2 and 2 percent of the domain's side."""
-    uniform = shape.domain.from_unit(torch.rand(count // 4, 3, generator=generator))
-    near = shape.surface_points(count - len(uniform), generator)
-    width = torch.full((len(near), 1), 0.002 * shape.scale)
-    width[: len(near) // 3] = 0.02 * shape.scale
-    near = near + width * torch.randn(near.shape, generator=generator)
-    return torch.cat([uniform, near])
-
-
 def _train(
     field: Field,
-    source: _SampleSource | _ShapeSource | MeshViews | PointSource | ClosestPointSource,
+    source: SignalSamples | GridSamples | ShapeSamples | MeshViews | PointSource | ClosestPointSource,
     recipe: Recipe,
     steps: int | None,
     seconds: float | None,

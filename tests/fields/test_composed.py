@@ -6,7 +6,7 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.heads import ColorHead, ExponentialDensity, ValueHead
-from onefield.fields.networks import Mlp
+from onefield.fields.networks import CpNetwork, Mlp, Siren, TensorTrainNetwork
 from onefield.types import Bounds
 
 
@@ -84,3 +84,21 @@ def test_parts_that_do_not_fit_are_refused():
         ComposedField(Bounds.cube(), IdentityEncoding(3), Mlp(4, 1), [])
     with pytest.raises(UsageError, match="one head"):
         ComposedField(Bounds.cube(), IdentityEncoding(3), None, [ValueHead(), ValueHead()])
+
+
+@pytest.mark.parametrize("kind", [CpNetwork, TensorTrainNetwork])
+def test_whole_grids_are_answered_as_points_are(kind):
+    domain = Bounds((1.0, 0.0, -1.0), (2.0, 3.0, 1.0))
+    network = kind(3, 2, 3, lambda inputs, outputs: Siren(inputs, outputs, 6, 1, 3.0))
+    field = ComposedField(domain, IdentityEncoding(3, scale=2.0), network, [ValueHead(0.5, 2.0)])
+    plain = ComposedField(domain, IdentityEncoding(3), Mlp(3, 2, 6), [ValueHead(0.5, 2.0)])
+    axes = [torch.rand(4) + 1, torch.rand(3) * 3, torch.rand(5) * 2 - 1]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    for each in (field, plain):
+        for name in ("value", "features"):
+            answer = getattr(each.query_grid(axes, want=(name,)), name)
+            torch.testing.assert_close(answer, getattr(each.query(points, want=(name,)), name), atol=1e-5, rtol=1e-5)
+    assert field.separable
+    assert not plain.separable
+    with pytest.raises(UsageError, match="3-D points"):
+        field.query_grid(axes[:2])

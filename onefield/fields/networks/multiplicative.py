@@ -162,7 +162,9 @@ class GaborFilterNetwork(MultiplicativeNetwork):
         super().__init__(input_dimension, output_dimension, width, hidden_layers, output_gain)
         filters = hidden_layers + 1
         shape = torch.full((filters, width), sharpness / filters)
-        self.sharpnesses = nn.Parameter(torch.distributions.Gamma(shape, torch.ones_like(shape)).sample())
+        # unchecked, so that a network can be sized without values
+        law = torch.distributions.Gamma(shape, torch.ones_like(shape), validate_args=False)
+        self.sharpnesses = nn.Parameter(law.sample())
         self.centers = nn.Parameter(torch.empty(filters, width, input_dimension).uniform_(-1, 1))
         with torch.no_grad():
             self.frequencies *= self.sharpnesses.sqrt()[..., None]

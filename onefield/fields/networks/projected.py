@@ -39,7 +39,8 @@ class ProjectedNetwork(Network):
         super().__init__()
         if latent < 1:
             raise UsageError(f"ProjectedNetwork needs a latent vector of at least 1 number, got {latent}.")
-        with torch.random.fork_rng(devices=[]):
+        # on the processor even where others are sized without values: deviations are taken from what is drawn
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(seed)
             behind = make()
         self.input_dimension = behind.input_dimension
@@ -48,12 +49,12 @@ class ProjectedNetwork(Network):
         self._names = tuple(name for name, _ in behind.named_parameters())
         for index, parameter in enumerate(behind.parameters()):
             spread = float(parameter.detach().double().square().mean().sqrt())
-            drawn = torch.randn(parameter.numel(), latent, generator=generator) * spread * latent**-0.5
-            self.register_buffer(f"projection_{index}", drawn, persistent=False)
+            drawn = torch.randn(parameter.numel(), latent, generator=generator, device=generator.device)
+            self.register_buffer(f"projection_{index}", drawn * spread * latent**-0.5, persistent=False)
         self._shapes = tuple(tuple(parameter.shape) for parameter in behind.parameters())
         # out of the reach of `parameters`: its own numbers are never used
         self._behind = (behind.requires_grad_(False),)
-        self.latent = nn.Parameter(torch.randn(latent, generator=generator))
+        self.latent = nn.Parameter(torch.randn(latent, generator=generator, device=generator.device))
 
     def generated(self) -> dict[str, Tensor]:
         """The numbers of the network behind, by name."""

@@ -1,0 +1,114 @@
+"""What a fit is held against, batch by batch: samples of signals and of shapes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.data.signals import Shape, Signal, cell_centers
+from onefield.fields.field import Field
+from onefield.training.recipes import Target
+
+# Distances below this part of the domain's side weigh alike in the relative loss of shapes.
+_NEAR = 0.002
+# Samples of a shape: a pool with exact distances and one on the surface, of which each step draws a batch.
+_POOL = 2**19
+_SURFACE_POOL = 2**21
+# Short fits see each sample with a distance this often, so that finding distances does not outlast them.
+_POOL_REUSE = 16
+
+
+class SignalSamples:
+    """Batches of a signal's known samples: each sample once an epoch, neighbours in memory kept together."""
+
+    def __init__(self, signal: Signal, target: Target, generator: torch.Generator) -> None:
+        """Prepares the samples.
+
+        Args:
+            target: whose scale errors are relative to.
+        """
+        self._signal = signal
+        self._known = signal.known()
+        self._scale = target.scale
+        self._generator = generator
+        self._order = torch.empty(0, dtype=torch.long)
+
+    def loss(self, field: Field, batch: int) -> Tensor:
+        """Mean square of the errors at so many samples, relative to the target's scale."""
+        count = min(batch, len(self._known))
+        if len(self._order) < count:
+            self._order = torch.randperm(len(self._known), generator=self._generator)
+        # sorted indices walk through tables of features in order
+        picked = self._known[self._order[:count].sort().values]
+        self._order = self._order[count:]
+        answer = field.query(self._signal.points(picked), want=("value",)).value
+        return ((answer - self._signal.at(picked)) / self._scale).square().mean()
+
+
+class GridSamples:
+    """Batches of a signal's samples that are grids themselves: random places along each axis, in all combinations."""
+
+    def __init__(self, signal: Signal, target: Target, generator: torch.Generator) -> None:
+        """Prepares the samples; see `SignalSamples`."""
+        self._signal = signal
+        self._scale = target.scale
+        self._generator = generator
+        self._centers = cell_centers(signal.shape)
+
+    def loss(self, field: Field, batch: int) -> Tensor:
+        """Mean square of the errors at about ``batch`` samples, relative to the target's scale."""
+        share = min(1.0, batch / math.prod(self._signal.shape)) ** (1 / len(self._signal.shape))
+        picked = [
+            torch.randperm(side, generator=self._generator)[: math.ceil(side * share)].sort().values
+            for side in self._signal.shape
+        ]
+        truth = self._signal.values
+        for axis, places in enumerate(picked):
+            truth = truth.index_select(axis, places)
+        columns = [axis[places] for axis, places in zip(self._centers, reversed(picked), strict=True)]
+        answer = field.query_grid(columns, want=("value",)).value
+        error = (answer.permute(*reversed(range(len(picked))), len(picked)) - truth) / self._scale
+        known = torch.isfinite(truth).all(-1)
+        # a batch of nothing but unknown samples has no error, and moves nothing
+        return error[known].square().sum() / max(1, int(known.sum()) * truth.shape[-1])
+
+
+class ShapeSamples:
+    """Batches of a shape's distances: half on the surface, where they are 0 and cost nothing, half from a pool."""
+
+    def __init__(self, shape: Shape, draws: int, generator: torch.Generator) -> None:
+        """Draws the pools.
+
+        Args:
+            draws: of samples with a distance in the whole fit.
+        """
+        self._generator = generator
+        self._side = shape.scale
+        self._surface = shape.surface_points(min(_SURFACE_POOL, draws), generator)
+        self._points = shape_samples(shape, min(_POOL, draws // _POOL_REUSE), generator)
+        self._distances = shape.distance(self._points)
+
+    def loss(self, field: Field, batch: int) -> Tensor:
+        """Mean error relative to the distance, at so many samples."""
+        half = batch // 2
+        on = torch.randint(len(self._surface), (batch - half,), generator=self._generator)
+        off = torch.randint(len(self._points), (half,), generator=self._generator)
+        points = torch.cat([self._surface[on], self._points[off]])
+        truth = torch.cat([torch.zeros(batch - half), self._distances[off]])
+        answer = field.query(points, want=("distance",)).distance
+        # relative, so that the surface counts most (the loss of instant-ngp's shapes)
+        return ((answer - truth).abs() / (truth.abs() + _NEAR * self._side)).mean()
+
+
+def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float[Tensor, "n 3"]:
+    """Points by which a shape is learned: a quarter anywhere in its domain, the others about the surface at standard
+    deviations of 0.2 and 2 percent of the domain's side."""
+    uniform = shape.domain.from_unit(torch.rand(count // 4, 3, generator=generator))
+    near = shape.surface_points(count - len(uniform), generator)
+    width = torch.full((len(near), 1), 0.002 * shape.scale)
+    width[: len(near) // 3] = 0.02 * shape.scale
+    near = near + width * torch.randn(near.shape, generator=generator)
+    return torch.cat([uniform, near])

@@ -1,0 +1,99 @@
+"""How each representation fits each kind of signal, one file each; listing one here makes it a name for ``fit``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from onefield.data.points import Points
+from onefield.data.signals import Shape, Signal
+from onefield.errors import DataError, UsageError, nearest_name
+from onefield.fields.field import Field
+from onefield.training.recipes.closest_point import CLOSEST_POINT
+from onefield.training.recipes.completion import completed_field
+from onefield.training.recipes.coordinate_networks import COORDINATE_NETWORKS
+from onefield.training.recipes.dense_grid import DENSE_GRID
+from onefield.training.recipes.flexicubes import FLEXICUBES
+from onefield.training.recipes.fourier import FOURIER
+from onefield.training.recipes.functional import FUNCTIONAL
+from onefield.training.recipes.hash_grid import HASH_GRID
+from onefield.training.recipes.low_rank import LOW_RANK
+from onefield.training.recipes.recipe import CLOSEST_POINT_NAME, Recipe, Representation, Target, target_of
+from onefield.training.recipes.siren import SIREN
+from onefield.training.recipes.slices import orex_field, slice_grid_field
+
+__all__ = [
+    "CLOSEST_POINT_NAME",
+    "COMPLETION_NAMES",
+    "FIELD_NAMES",
+    "SURFACE_NAMES",
+    "Recipe",
+    "Representation",
+    "Target",
+    "build_field",
+    "recipe_for",
+    "target_of",
+]
+
+# Of signals; one that needs more axes than a signal has says so itself.
+_REPRESENTATIONS = {
+    each.name: each for each in (DENSE_GRID, FOURIER, HASH_GRID, SIREN, *COORDINATE_NETWORKS, *LOW_RANK, *FUNCTIONAL)
+}
+# Of surfaces alone.
+_SURFACES = {each.name: each for each in (CLOSEST_POINT, FLEXICUBES)}
+_SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
+    "grid": slice_grid_field,
+    "orex": orex_field,
+}
+_COMPLETION_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
+    "conv-occupancy": completed_field,
+    "conv-occupancy-volume": completed_field,
+}
+# Networks that complete points by what a collection of shapes taught them.
+COMPLETION_NAMES = tuple(_COMPLETION_BUILDERS)
+FIELD_NAMES = tuple(_REPRESENTATIONS)
+SURFACE_NAMES = tuple(_SURFACES)
+_AUTOMATIC, _AUTOMATIC_FOR_POINTS = "hash", "dense"
+
+
+def recipe_for(name: str, signal: Signal | Shape | Points) -> Recipe:
+    """The recipe of a representation for a signal.
+
+    Args:
+        name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid for
+            points and the hash grid for every other kind of signal.
+
+    Raises:
+        UsageError: an unknown name, or one that does not fit this kind of signal.
+    """
+    automatic = _AUTOMATIC_FOR_POINTS if isinstance(signal, Points) else _AUTOMATIC
+    chosen = automatic if name == "auto" else name
+    if chosen in COMPLETION_NAMES:
+        raise UsageError(
+            f"'{chosen}' completes points by weights that 'onefield fit FOLDER_OF_MESHES --field {chosen}' learned; "
+            "give points, and --weights."
+        )
+    known = _REPRESENTATIONS | _SURFACES
+    if chosen not in known:
+        raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *known))}.")
+    recipe = known[chosen].recipe(signal)
+    if isinstance(signal, Signal):
+        return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape)))
+    return recipe
+
+
+def build_field(name: str, options: dict[str, float], target: Target) -> Field:
+    """An untrained field.
+
+    Raises:
+        DataError: an unknown name or a missing option, as in a file from elsewhere.
+    """
+    builders = {each.name: each.build for each in (_REPRESENTATIONS | _SURFACES).values()}
+    builders |= _SLICE_BUILDERS | _COMPLETION_BUILDERS
+    if name not in builders:
+        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(builders))}.")
+    try:
+        return builders[name](target, options)
+    except KeyError as error:
+        raise DataError(f"A fit with the field '{name}' lacks the option {error}.") from error

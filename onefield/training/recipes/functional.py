@@ -1,0 +1,85 @@
+"""Products of networks of one coordinate each, and networks generated from one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onefield.data.points import Points
+from onefield.data.signals import Shape, Signal
+from onefield.errors import UsageError
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.networks.factorised import CpNetwork, FactorisedNetwork, TensorTrainNetwork, TuckerNetwork
+from onefield.fields.networks.network import Network
+from onefield.fields.networks.projected import ProjectedNetwork
+from onefield.fields.networks.siren import Siren
+from onefield.training.recipes.recipe import Recipe, Representation, Target, stretch_of
+
+Options = dict[str, float]
+Factorised = Callable[[int, int, int, Callable[[int, int], Network]], FactorisedNetwork]
+
+
+def _siren(inputs: int, outputs: int, options: Options) -> Network:
+    sizes = int(options["width"]), int(options["hidden_layers"])
+    return Siren(inputs, outputs, *sizes, options["w0"], output_gain=options["output_gain"])
+
+
+def _gain(summands: float, axes: int, w0: float) -> float:
+    """Of the networks of the axes, so that a sum of so many products of theirs begins with a deviation of 0.3.
+
+    A sine network answers with a deviation of about 1 / w0 where nothing scales its output.
+    """
+    return w0 * (0.3 / summands**0.5) ** (1 / axes)
+
+
+def _factorised(
+    name: str, kind: Factorised, rank: int, least_axes: int, summands: Callable[[int], float]
+) -> Representation:
+    """With so many summands, each of variance 1 where the axes' networks have it, for a number of axes."""
+
+    def field(target: Target, options: Options) -> ComposedField:
+        dimension = target.domain.dimension
+
+        def axis(inputs: int, outputs: int) -> Network:
+            return _siren(inputs, outputs, options)
+
+        network = kind(dimension, target.channels, int(options["rank"]), axis)
+        return ComposedField(target.domain, IdentityEncoding(dimension, options["stretch"]), network, [target.head()])
+
+    def recipe(signal: Signal | Shape | Points) -> Recipe:
+        axes = len(signal.shape) if isinstance(signal, Signal) else 3
+        if axes < least_axes:
+            raise UsageError(
+                f"'{name}' joins networks of {least_axes} axes or more, but the {signal.kind} has {axes}; take "
+                "another, such as 'siren'."
+            )
+        options = {"rank": rank, "width": 64, "hidden_layers": 2, "w0": 30.0, "stretch": stretch_of(signal)}
+        options["output_gain"] = _gain(summands(axes), axes, options["w0"])
+        batch = 2**14 if isinstance(signal, Signal) else 3 * 2**11
+        return Recipe(name, options, 1e-3, 1e-3, 0.05, batch, 1500)
+
+    return Representation(name, field, recipe)
+
+
+def _projected_field(target: Target, options: Options) -> ComposedField:
+    dimension = target.domain.dimension
+    network = ProjectedNetwork(
+        lambda: _siren(dimension, target.channels, options), int(options["latent"]), int(options["seed"])
+    )
+    return ComposedField(target.domain, IdentityEncoding(dimension, options["stretch"]), network, [target.head()])
+
+
+def _projected_recipe(signal: Signal | Shape | Points) -> Recipe:
+    options = {"latent": 2000, "seed": 0, "width": 48, "hidden_layers": 2, "w0": 30.0, "output_gain": 1.0}
+    options["stretch"] = stretch_of(signal)
+    batch = 2**14 if isinstance(signal, Signal) else 3 * 2**11
+    return Recipe("projected", options, 3e-2, 3e-2, 0.05, batch, 1500)
+
+
+FUNCTIONAL = (
+    _factorised("functional-cp", CpNetwork, 64, 1, lambda axes: 64),
+    _factorised("functional-tt", TensorTrainNetwork, 16, 2, lambda axes: 16 ** (axes - 1)),
+    # its core has the sum's variance already
+    _factorised("functional-tucker", TuckerNetwork, 24, 1, lambda axes: 1),
+    Representation("projected", _projected_field, _projected_recipe),
+)

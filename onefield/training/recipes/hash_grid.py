@@ -1,0 +1,57 @@
+"""Hash grid and a small network."""
+
+from __future__ import annotations
+
+import math
+
+from onefield.data.points import Points
+from onefield.data.signals import Shape, Signal
+from onefield.fields.composed import ComposedField
+from onefield.fields.encodings.hash_grid import HashGridEncoding
+from onefield.fields.heads.head import Head
+from onefield.fields.networks.mlp import Mlp
+from onefield.training.recipes.recipe import Recipe, Representation, Target
+
+# Smaller tables save nothing worth having.
+_LEAST_LOG2_TABLE = 10
+
+
+def hashed(target: Target, options: dict[str, float], heads: list[Head]) -> ComposedField:
+    """A hash grid and a network below any heads."""
+    encoding = HashGridEncoding(
+        target.domain.dimension,
+        levels=int(options["levels"]),
+        features=int(options["features"]),
+        log2_table_size=int(options["log2_table_size"]),
+        base_resolution=int(options["base_resolution"]),
+        finest_resolution=int(options["finest_resolution"]),
+    )
+    network = Mlp(encoding.output_dimension, target.channels, int(options["width"]), int(options["hidden_layers"]))
+    return ComposedField(target.domain, encoding, network, heads)
+
+
+def _field(target: Target, options: dict[str, float]) -> ComposedField:
+    return hashed(target, options, [target.head()])
+
+
+def _recipe(signal: Signal | Shape | Points) -> Recipe:
+    options = {"levels": 16, "features": 2, "width": 64, "hidden_layers": 2, "base_resolution": 16}
+    if isinstance(signal, Points):
+        options |= {"log2_table_size": 16, "finest_resolution": 256, "levels": 10}
+        return Recipe("hash", options, 5e-3, 1e-3, 0.01, 3 * 2**12, 1200)
+    if isinstance(signal, Shape):
+        options |= {"log2_table_size": 17, "finest_resolution": 1024}
+        return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1800)
+    longest, numbers = max(signal.shape), signal.values.numel()
+    base = max(1, min(16, longest // 2))
+    finest = max(base, longest)
+    # a level has an eighth of the signal's numbers, or fewer; all levels together about as many as the signal
+    table = max(_LEAST_LOG2_TABLE, min(19, math.ceil(math.log2(numbers)) - 4))
+    options |= {"log2_table_size": table, "base_resolution": base, "finest_resolution": finest}
+    if signal.kind == "audio":
+        options |= {"width": 32, "hidden_layers": 1}
+        return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 600)
+    return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1500)
+
+
+HASH_GRID = Representation("hash", _field, _recipe)
