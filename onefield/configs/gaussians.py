@@ -18,6 +18,7 @@ from onefield.kernels.harmonic_colors import MOST_DEGREE
 from onefield.training.densification import Adaptive, DegreeSchedule, Densification, Mcmc, Rhythm
 from onefield.training.method import Strategy
 from onefield.training.optimizer import GroupRate
+from onefield.training.visual_hull import inside_outlines
 from onefield.types import Bounds, Gaussians, Lobes, PointCloud
 
 # The extent that rates and sizes are relative to is so many times the distance of the outermost camera (INRIA's code).
@@ -26,6 +27,9 @@ _DENSIFICATIONS = ("mcmc", "original", "absolute", "none")
 # Higher harmonics learn at a share of the rate of the constant one (INRIA's code).
 HARMONIC_SHARE = 1 / 20
 _MEBIBYTE = 2**20
+# Points drawn at once to find some within outlines, how often at most, from how many a box is drawn, and the share of
+# its sides by which it is widened.
+_DRAW, _MOST_DRAWS, _ENOUGH_FOR_A_BOX, _ROOM = 2**16, 16, 20, 0.1
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,31 @@ def start_points(scene: Scene, file: str | None, first: int, most: int) -> Point
         return _thinned(_points_of(Path(file), scene), most)
     if scene.points is not None and len(scene.points.points) >= 2:
         return _thinned(scene.points, most)
-    return PointCloud(_spread_points(scene_domain(scene), first), torch.rand(first, 3))
+    domain = scene_domain(scene)
+    points = _points_in_outlines(scene, domain, first) if scene.alpha and scene.bounded else None
+    return PointCloud(_spread_points(domain, first) if points is None else points, torch.rand(first, 3))
+
+
+def _points_in_outlines(scene: Scene, domain: Bounds, count: int) -> torch.Tensor | None:
+    """Even in what the photos' outlines leave; None where they leave nothing.
+
+    Fog all around a small object is cleared by all rays that miss it, and the object's own share of it with it.
+    """
+    low, high = torch.tensor(domain.minimum), torch.tensor(domain.maximum)
+    found: list[torch.Tensor] = []
+    for _ in range(_MOST_DRAWS):
+        drawn = low + torch.rand(_DRAW, 3) * (high - low)
+        found.append(drawn[inside_outlines(scene, drawn)])
+        inside = torch.cat(found)
+        if len(inside) >= count:
+            return inside[:count]
+        if len(found) == 1 and len(inside) > _ENOUGH_FOR_A_BOX:
+            # what has been drawn in the whole domain tells where to look on
+            corners = inside.amin(0), inside.amax(0)
+            room = (corners[1] - corners[0]) * _ROOM
+            low, high = torch.maximum(low, corners[0] - room), torch.minimum(high, corners[1] + room)
+            found = []
+    return None
 
 
 def _points_of(path: Path, scene: Scene) -> PointCloud:

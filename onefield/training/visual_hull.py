@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
@@ -38,17 +38,51 @@ def hull_distances(scene: Scene, points: Float[Tensor, "n 3"]) -> Float[Tensor, 
     views = torch.zeros(len(points))
     for index in scene.train_indices.tolist():
         outline = _outline_distances(scene.images.image(index)[..., 3].numpy())
-        pixels, depth = scene.cameras.project(torch.tensor([index]), points.double())
-        height, width = outline.shape
-        ahead = depth > 0
-        seen = ahead & (pixels >= 0).all(-1) & (pixels[:, 0] <= width) & (pixels[:, 1] <= height)
+        pixels, depth, seen = _seen(scene, index, points)
         focal = float(scene.cameras.focal[index].mean())
         found = _between_pixels(outline, pixels[seen]) * depth[seen].float() / focal
         farthest[seen] = torch.maximum(farthest[seen], found)
         views += seen
-    unseen = views < max(1.0, _LEAST_SEEN * len(scene.train_indices))
+    unseen = views < _least_views(scene)
     away = points.new_full((len(points),), scene.bounds.diagonal)
     return torch.where(unseen, away, farthest.to(points))
+
+
+def inside_outlines(scene: Scene, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
+    """Which points no training view that sees them shows as empty, to a pixel.
+
+    Args:
+        scene: with alpha.
+        points: in the scene's frame.
+
+    Raises:
+        DataError: a picture is missing or damaged.
+    """
+    inside = torch.ones(len(points), dtype=torch.bool)
+    views = torch.zeros(len(points))
+    for index in scene.train_indices.tolist():
+        alpha = scene.images.image(index)[..., 3]
+        pixels, _, seen = _seen(scene, index, points)
+        height, width = alpha.shape
+        columns = pixels[seen, 0].long().clamp(max=width - 1)
+        rows = pixels[seen, 1].long().clamp(max=height - 1)
+        inside[seen] &= alpha[rows, columns] > 0
+        views += seen
+    return inside & (views >= _least_views(scene))
+
+
+def _seen(
+    scene: Scene, index: int, points: Float[Tensor, "n 3"]
+) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n"], Bool[Tensor, "n"]]:
+    """Places on a view's picture, depths, and which of them lie on it."""
+    pixels, depth = scene.cameras.project(torch.tensor([index]), points.double())
+    width, height = int(scene.cameras.width[index]), int(scene.cameras.height[index])
+    seen = (depth > 0) & (pixels >= 0).all(-1) & (pixels[:, 0] <= width) & (pixels[:, 1] <= height)
+    return pixels, depth, seen
+
+
+def _least_views(scene: Scene) -> float:
+    return max(1.0, _LEAST_SEEN * len(scene.train_indices))
 
 
 def hull_box(scene: Scene) -> Bounds:

@@ -19,7 +19,9 @@ from onefield.errors import DataError, UsageError
 from onefield.fields.gaussians import CONSTANT_HARMONIC
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.training.densification import Adaptive, Mcmc
+from onefield.training.visual_hull import inside_outlines
 from onefield.types import PointCloud
+from tests.outlined_scene import write_ellipsoid_scene
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,16 @@ def test_without_points_it_starts_at_random_denser_in_the_region_than_around(sce
     assert float((reach <= 1).double().mean()) == pytest.approx((1 / (2 - 1 / 8)) ** 3, abs=0.03)
     far, near = reach > 4, reach < 1
     assert field.log_scales[far].mean() > field.log_scales[near].mean() + 1
+
+
+def test_random_ones_start_within_the_outlines_of_an_object(tmp_path):
+    outlined = load_scene(write_ellipsoid_scene(tmp_path, views=12, size=40))
+    field = GaussianSet(first=500).started(outlined)
+    assert len(field.means) == 500
+    assert inside_outlines(outlined, field.means.detach()).all()
+    # outlines that have nothing in common leave nothing, and Gaussians start anywhere
+    shifted = dataclasses.replace(outlined, cameras=outlined.cameras[torch.arange(len(outlined)).flip(0)])
+    assert len(GaussianSet(first=500).started(shifted).means) == 500
 
 
 def test_surfels_start_as_thin_discs_turned_anyhow(scene):

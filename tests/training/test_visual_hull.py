@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onefield.data.formats import load_scene
-from onefield.training.visual_hull import hull_box, hull_distances
+from onefield.training.visual_hull import hull_box, hull_distances, inside_outlines
 from tests.outlined_scene import CENTER, RADII, off_surface, write_ellipsoid_scene
 
 
@@ -51,3 +51,14 @@ def test_what_hardly_any_view_shows_is_empty(scene):
     few = replace(scene, train_indices=scene.train_indices[:1])
     # one view alone cuts no cone off behind
     assert (hull_distances(few, ellipsoid(scene, 0.5)) < 0).all()
+
+
+def test_points_within_outlines_are_those_within_the_hull_to_a_pixel(scene):
+    points = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    pixel = float(scene.transform.apply_distances(3.0)) / float(scene.cameras.focal[0, 0])
+    distances, inside = hull_distances(scene, points), inside_outlines(scene, points)
+    assert inside[distances < -pixel].all()
+    assert not inside[distances > 2 * pixel].any()
+    assert inside_outlines(scene, ellipsoid(scene, 0.98)).all()
+    beside = torch.tensor([[0.0, 0.0, 30.0], [25.0, 0.0, 0.0]])
+    assert not inside_outlines(scene, beside).any()
