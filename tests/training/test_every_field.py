@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal, signal_of
 from onefield.errors import UsageError
 from onefield.training.fit import fit
-from onefield.training.recipes import FIELD_NAMES
+from onefield.training.point_fit import PointSource
+from onefield.training.recipes import FIELD_NAMES, build_field, recipe_for, target_of
 from onefield.types import Mesh, PointCloud
 
 # What has features on planes or products of two axes and more says that a signal has too few.
@@ -47,7 +50,6 @@ SIGNALS = {
     "video": lambda: signal_of(waves(4, 6, 7), "video"),
     "volume": lambda: signal_of(waves(5, 6, 7)[..., :1], "volume"),
     "shape": lambda: Shape.of(solid()),
-    "points": lambda: Points.of(cloud()),
 }
 
 
@@ -55,23 +57,45 @@ def error(fitted, signal):
     """Mean square, of values or of distances."""
     if isinstance(signal, Signal):
         return float((fitted.reconstruction() - signal.values).square().mean())
-    generator = torch.Generator().manual_seed(4)
-    points = torch.randn(2000, 3, generator=generator)
-    points = points / points.norm(dim=1, keepdim=True) * (0.7 + 0.45 * torch.rand(2000, 1, generator=generator))
+    points = torch.randn(2000, 3, generator=torch.Generator().manual_seed(4))
+    points = points / points.norm(dim=1, keepdim=True) * torch.linspace(0.7, 1.15, 2000)[:, None]
     return float((fitted(points) - (points.norm(dim=1) - 1)).square().mean())
+
+
+def small(recipe):
+    """Cheap enough for a test of all."""
+    width = min(32, int(recipe.options.get("width", 32)))
+    return replace(recipe, batch=512, options=recipe.options | {"width": width, "rank": 8, "latent": 200})
 
 
 @pytest.mark.parametrize("kind", SIGNALS)
 @pytest.mark.parametrize("name", FIELD_NAMES)
-def test_the_error_falls(name, kind):
+def test_the_error_falls(name, kind, monkeypatch):
     torch.manual_seed(0)
     signal = SIGNALS[kind]()
     if (name, kind) in TOO_FEW_AXES:
         with pytest.raises(UsageError, match=f"'{name}'"):
             fit(signal, name, steps=1)
         return
-    if (name, kind) == ("dense", "points"):
-        assert error(fit(signal, name), signal) < 1e-3  # solved for, in no steps
-        return
-    steps = 40 if isinstance(signal, Signal) else 6
-    assert error(fit(signal, name, steps=steps), signal) < 0.8 * error(fit(signal, name, steps=1), signal)
+    monkeypatch.setattr("onefield.training.fit.recipe_for", lambda *given: small(recipe_for(*given)))
+    # a step of a grid reaches few of its vertices near a surface
+    least = 0.8 if isinstance(signal, Signal) else 1.0
+    assert error(fit(signal, name, steps=40), signal) < least * error(fit(signal, name, steps=1), signal)
+
+
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name != "dense"])
+def test_the_loss_on_a_cloud_falls(name):
+    torch.manual_seed(0)
+    signal = Points.of(cloud())
+    recipe = small(recipe_for(name, signal))
+    field = build_field(name, recipe.options, target_of(signal))
+    source = PointSource(signal, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(field.parameters(), lr=recipe.network_rate)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = source.loss(field, 256)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
