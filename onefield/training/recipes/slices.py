@@ -19,6 +19,7 @@ def slice_grid_field(target: Target, options: dict[str, float]) -> ComposedField
 
 
 def orex_field(target: Target, options: dict[str, float]) -> ComposedField:
+    """Occupancy by OReX's network, which refines its answer turn by turn."""
     encoding = FourierEncoding(3, int(options["frequencies"]))
     sizes = (int(options[name]) for name in ("turns", "width", "hidden_layers", "memory"))
     return ComposedField(
