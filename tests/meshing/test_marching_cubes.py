@@ -204,7 +204,7 @@ def test_nan_names_its_point():
 
 
 def test_fields_and_arguments_that_do_not_fit():
-    with pytest.raises(UsageError, match="provides color; a mesh needs one of .*distance"):
+    with pytest.raises(UsageError, match=r"provides color; a mesh needs one of .*distance"):
         extract_mesh(FunctionField("color", lambda points: points))
     with pytest.raises(UsageError, match="'occupancy' but provides distance"):
         extract_mesh(FunctionField("distance", lambda points: points[:, 0]), quantity="occupancy")
