@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from onefield.fields.mesh_normals import face_vectors, vertex_normals
+
 
 def edge_lengths(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3"]:
     """Of each face's edge from corner n to the one after it; edges of two faces come twice."""
@@ -54,11 +56,8 @@ def bending(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[
 
     The surface's normal at a vertex is the area-weighted mean over its faces. Faces without area count 1.
     """
-    a, b, c = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3).unbind(1)
-    vectors = torch.linalg.cross(b - a, c - a)
-    sums = torch.zeros_like(vertices).index_add(0, faces.flatten(), vectors.repeat_interleave(3, dim=0))
-    around = torch.nn.functional.normalize(sums, dim=1).index_select(0, faces.flatten()).reshape(-1, 3, 3)
-    own = torch.nn.functional.normalize(vectors, dim=1)
+    around = vertex_normals(vertices, faces).index_select(0, faces.flatten()).reshape(-1, 3, 3)
+    own = torch.nn.functional.normalize(face_vectors(vertices, faces), dim=1)
     return (1 - (around * own[:, None]).sum(2)).mean() if len(faces) else vertices.sum() * 0
 
 

@@ -9,21 +9,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.errors import UsageError
+from onefield.fields import mesh_normals
 from onefield.types import Mesh, Texture
 
 
 def face_vectors(mesh: Mesh) -> Float[Tensor, "F 3"]:
     """Vectors along the faces' outward normals whose length is twice the area, float64."""
-    a, b, c = mesh.vertices.double()[mesh.faces.long()].unbind(1)
-    return torch.linalg.cross(b - a, c - a)
+    return mesh_normals.face_vectors(mesh.vertices.double(), mesh.faces.long())
 
 
 def vertex_normals(mesh: Mesh) -> Float[Tensor, "V 3"]:
     """Unit normals, the area-weighted mean over the faces around each vertex; (0, 0, 1) where there is none."""
-    vectors = face_vectors(mesh)
-    total = torch.zeros_like(mesh.vertices, dtype=torch.float64)
-    for column in range(3):
-        total.index_add_(0, mesh.faces[:, column].long(), vectors)
+    total = mesh_normals.vector_sums(mesh.vertices.double(), mesh.faces.long())
     length = total.norm(dim=1, keepdim=True)
     upwards = total.new_tensor([0.0, 0.0, 1.0])
     return torch.where(length > 0, total / length.clamp(min=torch.finfo(torch.float64).tiny), upwards).to(torch.float32)

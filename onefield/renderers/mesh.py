@@ -16,6 +16,7 @@ from torch import Tensor
 from onefield.cameras import Cameras, Picture
 from onefield.errors import UsageError
 from onefield.fields.field import Field
+from onefield.fields.mesh_normals import vertex_normals
 from onefield.fields.shaded_surface import HasSurface
 from onefield.renderers.background import Background, Black
 from onefield.renderers.mesh_rasterizer import rasterize_mesh
@@ -130,11 +131,3 @@ class MeshRenderer(Renderer):
             opacity=drawn.opacity.reshape(height, width),
             normal=None if drawn.normal is None else drawn.normal.reshape(height, width, 3),
         )
-
-
-def vertex_normals(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "V 3"]:
-    """Unit normals, the area-weighted mean over the faces around each vertex, differentiable; 0 where there is none."""
-    a, b, c = vertices.index_select(0, faces.flatten()).reshape(-1, 3, 3).unbind(1)
-    vectors = torch.linalg.cross(b - a, c - a)
-    sums = torch.zeros_like(vertices).index_add(0, faces.flatten(), vectors.repeat_interleave(3, dim=0))
-    return torch.nn.functional.normalize(sums, dim=1)

@@ -13,7 +13,7 @@ from onefield.fields.encodings import DenseGridEncoding
 from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.fields.shaded_surface import ShadedSurface
 from onefield.renderers.background import White
-from onefield.renderers.mesh import MeshRenderer, vertex_normals
+from onefield.renderers.mesh import MeshRenderer
 from onefield.types import Bounds
 
 RADIUS, SIZE = 0.5, 32
@@ -118,13 +118,6 @@ class Drawing(torch.nn.Module):
 
     def forward(self, picture):
         return self.renderer.render(self.field, picture).color
-
-
-def test_vertex_normals_point_away_from_a_balls_middle():
-    surface = ball().surface()
-    normals = vertex_normals(surface.vertices.detach(), surface.faces)
-    outward = torch.nn.functional.normalize(surface.vertices.detach(), dim=1)
-    assert ((normals * outward).sum(1) > 0.99).all()
 
 
 def test_what_cannot_be_drawn_is_told():
