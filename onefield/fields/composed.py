@@ -80,7 +80,7 @@ class ComposedField(Field):
         return isinstance(self.network, FactorisedNetwork) and isinstance(self.encoding, IdentityEncoding)
 
     def _evaluate_grid(self, coordinates: list[Float[Tensor, "_"]], want: frozenset[str]) -> Sample:
-        if not (isinstance(self.network, FactorisedNetwork) and isinstance(self.encoding, IdentityEncoding)):
+        if not self.separable:
             return super()._evaluate_grid(coordinates, want)
         columns = []
         for axis, places in enumerate(coordinates):

@@ -11,27 +11,8 @@ from onefield.fields.networks.activated import ActivatedNetwork
 class QuadraticNetwork(ActivatedNetwork):
     """Layers ``1 / (1 + (s z)^2)`` with ``z = W x + b`` (Ramasinghe and Lucey, "Beyond Periodicity", ECCV 2022).
 
-    Inputs should fill [-1, 1].
+    The factor is s, the reciprocal of the bells' half width at half their height. Inputs should fill [-1, 1].
     """
-
-    def __init__(
-        self,
-        input_dimension: int,
-        output_dimension: int,
-        width: int = 256,
-        hidden_layers: int = 3,
-        sharpness: float = 10.0,
-        output_gain: float = 1.0,
-    ) -> None:
-        """Makes one input layer, ``hidden_layers`` more, and a linear output.
-
-        Args:
-            sharpness: s, the reciprocal of the bells' half width at half their height.
-
-        Raises:
-            UsageError: a size or sharpness that is not positive.
-        """
-        super().__init__(input_dimension, output_dimension, width, hidden_layers, sharpness, output_gain=output_gain)
 
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         return 1 / (1 + values.square())

@@ -9,6 +9,7 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
+from onefield.fields.networks.activated import ActivatedNetwork
 from onefield.fields.networks.bacon import Bacon
 from onefield.fields.networks.chebyshev import ChebyshevNetwork
 from onefield.fields.networks.finer import Finer
@@ -51,16 +52,11 @@ def _finer(inputs: int, outputs: int, options: Options) -> Network:
     return Finer(inputs, outputs, *_sizes(options), options["w0"], output_gain=options["output_gain"])
 
 
-def _gaussian(inputs: int, outputs: int, options: Options) -> Network:
-    return GaussianNetwork(inputs, outputs, *_sizes(options), options["sharpness"], options["output_gain"])
-
-
-def _quadratic(inputs: int, outputs: int, options: Options) -> Network:
-    return QuadraticNetwork(inputs, outputs, *_sizes(options), options["sharpness"], options["output_gain"])
-
-
-def _sinc(inputs: int, outputs: int, options: Options) -> Network:
-    return SincNetwork(inputs, outputs, *_sizes(options), options["bandwidth"], options["output_gain"])
+def _activated(kind: type[ActivatedNetwork]) -> Callable[[int, int, Options], Network]:
+    """Of networks that have no more to choose than their factor."""
+    return lambda inputs, outputs, options: kind(
+        inputs, outputs, *_sizes(options), options["factor"], output_gain=options["output_gain"]
+    )
 
 
 def _real_gabor(inputs: int, outputs: int, options: Options) -> Network:
@@ -98,9 +94,9 @@ def _bacon(inputs: int, outputs: int, options: Options) -> Network:
 _SIZES = {"width": 256, "hidden_layers": 3}
 _BACKBONES = (
     _Backbone("finer", _finer, _SIZES | {"w0": 30.0}, 1e-3),
-    _Backbone("gaussian", _gaussian, _SIZES | {"sharpness": 10.0}, 1e-3),
-    _Backbone("quadratic", _quadratic, _SIZES | {"sharpness": 10.0}, 1e-3),
-    _Backbone("sinc", _sinc, _SIZES | {"bandwidth": 15.0}, 1e-3),
+    _Backbone("gaussian", _activated(GaussianNetwork), _SIZES | {"factor": 10.0}, 1e-3),
+    _Backbone("quadratic", _activated(QuadraticNetwork), _SIZES | {"factor": 10.0}, 1e-3),
+    _Backbone("sinc", _activated(SincNetwork), _SIZES | {"factor": 15.0}, 1e-3),
     _Backbone("gabor", _real_gabor, {"width": 256, "hidden_layers": 2, "frequency": 10.0, "sharpness": 10.0}, 1e-3),
     _Backbone("wire", _wire, {"width": 181, "hidden_layers": 2, "frequency": 10.0, "sharpness": 10.0}, 1e-3),
     _Backbone("chebyshev", _chebyshev, _SIZES | {"degree": 256, "rank": 128}, 1e-3, stretched=False),

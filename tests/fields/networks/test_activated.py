@@ -18,9 +18,9 @@ from onefield.fields.networks.sinc import SincNetwork
 # Each network with the activation that its paper gives, of z = W x + b.
 FORMULAS = {
     "finer": (lambda: Finer(3, 2, 12, 2, w0=4.0), lambda z: torch.sin(4.0 * (z.abs() + 1) * z)),
-    "gaussian": (lambda: GaussianNetwork(3, 2, 12, 2, sharpness=1.5), lambda z: torch.exp(-((1.5 * z) ** 2))),
-    "quadratic": (lambda: QuadraticNetwork(3, 2, 12, 2, sharpness=1.5), lambda z: 1 / (1 + (1.5 * z) ** 2)),
-    "sinc": (lambda: SincNetwork(3, 2, 12, 2, bandwidth=3.0), lambda z: torch.sin(3.0 * z) / (3.0 * z)),
+    "gaussian": (lambda: GaussianNetwork(3, 2, 12, 2, 1.5), lambda z: torch.exp(-((1.5 * z) ** 2))),
+    "quadratic": (lambda: QuadraticNetwork(3, 2, 12, 2, 1.5), lambda z: 1 / (1 + (1.5 * z) ** 2)),
+    "sinc": (lambda: SincNetwork(3, 2, 12, 2, 3.0), lambda z: torch.sin(3.0 * z) / (3.0 * z)),
     "real gabor": (
         lambda: RealGaborNetwork(3, 2, 12, 2, frequency=3.0, sharpness=1.5),
         lambda z: torch.cos(3.0 * z) * torch.exp(-((1.5 * z) ** 2)),
@@ -82,12 +82,12 @@ def test_wider_first_biases_of_finer_raise_its_frequencies():
 
 def test_refuses_sizes_and_factors_that_are_not_positive():
     with pytest.raises(UsageError, match="width 0"):
-        GaussianNetwork(2, 1, width=0)
+        GaussianNetwork(2, 1, 0, 2, 1.0)
     with pytest.raises(UsageError, match=r"factor -1\.0"):
-        QuadraticNetwork(2, 1, sharpness=-1.0)
+        QuadraticNetwork(2, 1, 8, 2, -1.0)
     with pytest.raises(UsageError, match=r"factor 0"):
         RealGaborNetwork(2, 1, frequency=0)
     with pytest.raises(UsageError, match="factor nan"):
-        SincNetwork(2, 1, bandwidth=float("nan"))
+        SincNetwork(2, 1, 8, 2, float("nan"))
     with pytest.raises(UsageError, match="-1 hidden layers"):
         Finer(2, 1, hidden_layers=-1)

@@ -45,7 +45,7 @@ def test_backward_ratios():
     ("make", "deviation"),
     [
         (lambda: Siren(2, 1, 500, 50, w0=1.0), 1.0),
-        (lambda: GaussianNetwork(2, 1, 500, 50, sharpness=1.0), 0.7),
+        (lambda: GaussianNetwork(2, 1, 500, 50, 1.0), 0.7),
         (lambda: Finer(2, 1, 500, 50, w0=1.0), 0.5),
     ],
 )
