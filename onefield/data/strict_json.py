@@ -172,7 +172,7 @@ def _check_depth(path: Path, text: str) -> None:
             if depth > _DEEPEST:
                 line = text.count("\n", 0, match.start()) + 1
                 raise DataError(
-                    f"{path} nests more than {_DEEPEST} levels deep (line {line}); nothing that is read here does."
+                    f"{path} nests more than {_DEEPEST} levels deep (line {line}); no file of cameras or slices does."
                 )
         elif sign in "]}":
             depth -= 1
