@@ -89,5 +89,5 @@ def test_continuous_check_runs_the_lines_of_the_readme():
     assert f"\n{install}\n" in script
     assert "&& onefield demo\n" in readme
     assert "\nonefield demo --output" in script
-    assert "\npython -m pytest --numprocesses auto\n" in readme
-    assert script.endswith("\npython -m pytest --numprocesses auto\n")
+    assert "\npython -m pytest --numprocesses auto --dist loadfile\n" in readme
+    assert script.endswith("\npython -m pytest --numprocesses auto --dist loadfile\n")
