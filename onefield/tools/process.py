@@ -33,7 +33,8 @@ def run_command(
     The scene holds pictures, sparse/0 (COLMAP), transforms.json and points.ply; it appears when it is complete.
 
     Args:
-        photos: folder of photos (subfolders too), or a video.
+        photos: folder of photos (subfolders too), or a video. Poses that came with the photos are found again from the
+            pictures, and the scene keeps their frame and units.
         output: the scene's folder; scenes/NAME by default.
         frames: of a video to take at most.
         up: auto, or the axis of the frame found by itself that should point up, such as --up=y or --up=-z.
@@ -41,9 +42,14 @@ def run_command(
     """
     request = Request(photos, output, frames, up)
     done = process_shown(request)
+    given = []
+    if done.given is not None:
+        turned, moved = done.given
+        given = [f"the poses that came along differ by {turned:.2g} degrees and {moved:.2g} units (medians)"]
     summary = [
         f"{done.registered} of {done.pictures} photos placed, {done.points} points, mean reprojection error "
         f"{done.error:.2f} px; up from {done.up_source}",
+        *given,
         f"scene: {done.scene}",
         f"next:  onefield train {shlex.quote(str(done.scene))}",
     ]

@@ -13,11 +13,19 @@ JOB, RESULT, DATABASE, PICTURES, MODEL = "job.json", "result.json", "database.db
 
 @dataclass(frozen=True)
 class JobPicture:
-    """A picture: file in ``images``, the name it gets in the scene, and the number of its lens."""
+    """A picture.
+
+    Attributes:
+        file: in ``images``.
+        name: in the scene.
+        lens: its number.
+        given: the 3 x 4 camera-to-world pose that came along (OpenCV axes), if one did.
+    """
 
     file: str
     name: str
     lens: int
+    given: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,12 +39,18 @@ class JobLens:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a reconstruction depends on; pictures in the order in which they were taken."""
+    """All that a reconstruction depends on; pictures in the order in which they were taken.
+
+    Attributes:
+        up: ``"auto"``, or the axis of the frame found by itself that should point up.
+        given_z_up: the z axis of the given poses is known to point up.
+    """
 
     pictures: list[JobPicture]
     lenses: list[JobLens]
     threads: int
     up: str = "auto"
+    given_z_up: bool = False
 
     def write(self, folder: Path) -> None:
         """Writes ``job.json``."""
@@ -47,7 +61,8 @@ class Job:
         """Reads what `write` wrote."""
         record = json.loads((folder / JOB).read_text(encoding="utf-8"))
         pictures = [JobPicture(**item) for item in record["pictures"]]
-        return Job(pictures, [JobLens(**item) for item in record["lenses"]], record["threads"], record["up"])
+        lenses = [JobLens(**item) for item in record["lenses"]]
+        return Job(pictures, lenses, record["threads"], record["up"], record["given_z_up"])
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,8 @@ class JobResult:
         points: in the model.
         up_source: what the up direction was found from.
         turn: rotation from the reconstruction's own frame to the scene's.
+        given: degrees and units that given poses differ by from the found ones (medians); None where none came along,
+            or the scene has a frame of its own.
     """
 
     pictures: list[PictureOutcome]
@@ -90,6 +107,7 @@ class JobResult:
     points: int = 0
     up_source: str = ""
     turn: list[list[float]] = field(default_factory=list)
+    given: tuple[float, float] | None = None
 
     @property
     def registered(self) -> int:

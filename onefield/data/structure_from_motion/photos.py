@@ -75,8 +75,11 @@ def is_photos_or_video(path: Path) -> bool:
     return is_folder(path) and any(_photo_files(path))
 
 
-def find_photos(folder: Path) -> FoundPhotos:
+def find_photos(folder: Path, named: frozenset[Path] | None = None) -> FoundPhotos:
     """All photos in a folder and below, without hidden files, masks, damaged files and duplicates.
+
+    Args:
+        named: resolved paths of the only files to take; None takes all.
 
     Raises:
         DataError: no photos; fewer than three different ones; HEIC or RAW files whose reader is not installed.
@@ -84,6 +87,8 @@ def find_photos(folder: Path) -> FoundPhotos:
     if not is_folder(folder):
         raise DataError(f"{folder} is no folder of photos and no video; give one of them.")
     files = sorted(_photo_files(folder), key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+    if named is not None:
+        files = [path for path in files if path.resolve() in named]
     if not files:
         raise DataError(f"{folder} has no photos; looked for {', '.join(PHOTO_SUFFIXES)}.")
     _check_readers(files)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from onefield.data.dataset_paths import is_file
+from onefield.data.formats import recognise
 from onefield.data.structure_from_motion.cost import check_disk, estimate
+from onefield.data.structure_from_motion.given_frame import usable_pose
 from onefield.data.structure_from_motion.job import PICTURES, Job, JobLens, JobPicture, JobResult
 from onefield.data.structure_from_motion.outcome import LeftOut, groups_apart, left_out
 from onefield.data.structure_from_motion.photos import FEWEST_PHOTOS, VIDEO_SUFFIXES, Photo, find_photos
@@ -48,6 +50,8 @@ class Processed:
         up_source: what the up direction was found from.
         left_out: pictures without a pose, and why.
         warnings: one sentence each.
+        given: degrees and units that poses which came with the photos differ by from the found ones, whose frame is
+            then theirs (medians); None where none came, or they don't agree with the pictures.
         known: it was there already.
     """
 
@@ -59,6 +63,7 @@ class Processed:
     up_source: str
     left_out: list[LeftOut]
     warnings: list[str]
+    given: tuple[float, float] | None = None
     known: bool = False
 
 
@@ -67,10 +72,11 @@ class Request:
     """What to process.
 
     Attributes:
-        source: folder of photos, or a video.
+        source: folder of photos, or a video. Poses that came with photos, in any format of `formats`, are found again
+            from the pictures; the scene keeps their place, heading and units, as far as they agree with the pictures.
         output: the scene's folder; None makes ``scenes/NAME``.
         frames: to take from a video at most.
-        up: ``"auto"``, or the axis of the frame found by itself that should point up.
+        up: ``"auto"``, or the axis of the frame found by itself that should point up, which also leaves given frames.
     """
 
     source: Path
@@ -146,12 +152,49 @@ def _look(request: Request, note: Callable[[str], None]) -> _Source:
         parts = [_digest(request.source), str(request.frames)]
         store = lambda work, observe, say: _store_video(request, work, observe, say)  # noqa: E731
     else:
-        found = find_photos(request.source)
+        given = _given_poses(request.source, note)
+        found = find_photos(request.source, given.files)
         for text in found.notes:
             note(text)
         parts = [f"{photo.name} {photo.digest}" for photo in found.photos]
-        store = lambda work, observe, say: _store_photos(found.photos, request.up, work, observe)  # noqa: E731
+        parts += [f"{path.name} {pose}" for path, pose in sorted(given.poses.items())]
+        store = lambda work, observe, say: _store_photos(found.photos, given, request.up, work, observe)  # noqa: E731
     return _Source(hashlib.sha256("\n".join([*parts, request.up]).encode()).hexdigest(), store)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What came with the photos.
+
+    Attributes:
+        files: resolved paths of the pictures that were posed; None where nothing came.
+        poses: by these paths, the usable ones.
+        z_up: their z axis is known to point up.
+    """
+
+    files: frozenset[Path] | None = None
+    poses: dict[Path, list[list[float]]] = field(default_factory=dict)
+    z_up: bool = False
+
+
+def _given_poses(folder: Path, note: Callable[[str], None]) -> _Given:
+    form = recognise(folder)
+    if form is None:
+        return _Given()
+    try:
+        capture = form.read(folder)
+    except DataError as error:
+        note(f"the poses that came along can't be read and are not used: {error}")
+        return _Given()
+    views = {view.image_path.resolve(): view.camera_to_world for view in capture.views if is_file(view.image_path)}
+    if not views:
+        return _Given()
+    poses = {path: pose.tolist() for path, pose in views.items() if usable_pose(pose)}
+    note(
+        f"{len(views)} photos came with poses ({capture.format}), {len(poses)} of them usable: all are found again "
+        "from the pictures, and the scene keeps their frame and units"
+    )
+    return _Given(frozenset(views), poses, capture.z_up)
 
 
 def _digest(path: Path) -> str:
@@ -162,7 +205,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _store_photos(photos: list[Photo], up: str, work: Path, observe: Callable[[Phase], None]) -> Job:
+def _store_photos(photos: list[Photo], given: _Given, up: str, work: Path, observe: Callable[[Phase], None]) -> Job:
     folder = make_folder(work / PICTURES)
     lenses: dict[str, int] = {}
     records: list[JobLens] = []
@@ -174,9 +217,10 @@ def _store_photos(photos: list[Photo], up: str, work: Path, observe: Callable[[P
         if photo.lens not in lenses:
             lenses[photo.lens] = len(lenses)
             records.append(JobLens(*photo.size, photo.focal))
-        pictures.append(JobPicture(file, _free_name(photo, taken), lenses[photo.lens]))
+        pose = given.poses.get(photo.path.resolve())
+        pictures.append(JobPicture(file, _free_name(photo, taken), lenses[photo.lens], pose))
         observe(Phase("pictures", number + 1, len(photos)))
-    return Job(pictures, records, _threads(), up)
+    return Job(pictures, records, _threads(), up, given.z_up)
 
 
 def _free_name(photo: Photo, taken: set[str]) -> str:
@@ -265,6 +309,7 @@ def _known(scene: Path) -> Processed:
             record["up"]["source"],
             [LeftOut(**item) for item in record["left_out"]],
             record["warnings"],
+            record.get("given"),
             known=True,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -282,6 +327,7 @@ def _summary(output: Path, result: JobResult) -> Processed:
         result.up_source,
         left_out(result),
         [apart] if apart else [],
+        result.given,
     )
 
 
@@ -298,6 +344,7 @@ def _write_record(scene: Path, request: Request, fingerprint: str, result: JobRe
             "error": done.error,
             "points": done.points,
         },
+        "given": done.given,
         "left_out": [vars(item) for item in done.left_out],
         "warnings": done.warnings,
     }

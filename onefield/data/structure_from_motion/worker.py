@@ -17,6 +17,7 @@ import numpy as np
 import pycolmap
 
 from onefield.data.structure_from_motion.features import extract_features, match_pictures
+from onefield.data.structure_from_motion.given_frame import GivenFrame, frame_of
 from onefield.data.structure_from_motion.job import DATABASE, MODEL, Job, JobResult, PictureOutcome
 from onefield.data.structure_from_motion.mapping import Attempt, climb
 from onefield.data.structure_from_motion.upright import find_up, turn_upright
@@ -66,9 +67,15 @@ def _result(work: Path, job: Job, attempt: Attempt) -> JobResult:
     outcomes = _outcomes(work, job, registered)
     if model is None:
         return JobResult(outcomes, attempt.name, [])
-    up = find_up(_poses(model), _points(model))
-    turn = turn_upright(up.direction, "z" if job.up == "auto" else job.up)
-    model.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(turn), np.zeros(3)))
+    frame = _given_frame(job, model)
+    turn, up_source = np.eye(3), "the given poses"
+    if frame is not None:
+        model.transform(pycolmap.Sim3d(frame.scale, pycolmap.Rotation3d(frame.turn), frame.shift))
+    if frame is None or not job.given_z_up:
+        up = find_up(_poses(model), _points(model))
+        up_source = up.source if job.up == "auto" else f"{up.source}, then its axis {job.up}"
+        turn = turn_upright(up.direction, "z" if job.up == "auto" else job.up)
+        model.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(turn), np.zeros(3)))
     names = {picture.file: picture.name for picture in job.pictures}
     for image in _registered(model):
         image.name = names[image.name]
@@ -82,9 +89,26 @@ def _result(work: Path, job: Job, attempt: Attempt) -> JobResult:
         [found.num_reg_images() for found in attempt.models],
         float(model.compute_mean_reprojection_error()),
         model.num_points3D(),
-        up.source if job.up == "auto" else f"{up.source}, then its axis {job.up}",
-        turn.tolist(),
+        up_source,
+        (turn if frame is None else turn @ frame.turn).tolist(),
+        None if frame is None else (frame.degrees, frame.distance),
     )
+
+
+def _given_frame(job: Job, model: pycolmap.Reconstruction) -> GivenFrame | None:
+    """The frame of the poses that came along; said aloud where there are some and they make none."""
+    given = {picture.file: picture.given for picture in job.pictures if picture.given is not None}
+    if not given or job.up != "auto":
+        return None
+    both = [
+        (image.cam_from_world().inverse().matrix(), given[image.name])
+        for image in _registered(model)
+        if image.name in given
+    ]
+    frame = frame_of(*(np.array(poses) for poses in zip(*both, strict=True))) if both else None
+    if frame is None:
+        _note("the poses that came along don't agree with the pictures; the scene gets a frame of its own")
+    return frame
 
 
 def _registered(model: pycolmap.Reconstruction) -> list[pycolmap.Image]:

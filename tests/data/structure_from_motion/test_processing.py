@@ -116,6 +116,42 @@ def test_every_camera_is_where_it_was(processed, room):
     assert scene.cameras.focal.numpy() == pytest.approx(room.focal, rel=0.03)
 
 
+def test_poses_that_came_along_are_mended_and_keep_their_frame(room, tmp_path):
+    generator = np.random.default_rng(0)
+    folder = room.write(tmp_path / "phone" / "images").parent
+    world, metres = Rotation.from_euler("z", 70, degrees=True).as_matrix(), 3.0
+    truth = np.concatenate([world @ room.poses[:, :, :3], metres * (world @ room.poses[:, :, 3:])], axis=2)
+    frames = []
+    for index, pose in enumerate(truth):
+        noise = Rotation.from_rotvec(np.radians(generator.normal(0, 1.0, 3))).as_matrix()
+        matrix = np.eye(4)
+        matrix[:3] = np.column_stack([noise @ pose[:, :3], pose[:, 3] + generator.normal(0, 0.05, 3)])
+        frames.append({
+            "file_path": f"images/{index:02d}.png",
+            "transform_matrix": (matrix @ np.diag([1.0, -1.0, -1.0, 1.0])).tolist(),
+        })  # fmt: skip
+    frames[3]["transform_matrix"][0][0] = 7.0
+    top = {"w": 320, "h": 240, "fl_x": 280.0, "fl_y": 280.0, "cx": 160.0, "cy": 120.0, "frames": frames}
+    (folder / "transforms.json").write_text(json.dumps(top))
+    said: list[str] = []
+    done = process(Request(folder, tmp_path / "scene"), note=said.append)
+    assert any(
+        "12 photos came with poses (transforms.json (nerfstudio)), 11 of them usable" in text
+        and "keeps their frame" in text
+        for text in said
+    )
+    assert (done.registered, done.up_source) == (12, "the given poses")
+    assert 0.5 < done.given[0] < 3
+    assert 0.02 < done.given[1] < 0.2
+    found = in_dataset_frame(load_scene(tmp_path / "scene"))
+    names = [int(name[-6:-4]) for name in load_scene(tmp_path / "scene").image_names]
+    # the frame is as good as the mean of twelve noisy cameras, and the cameras among each other are much better
+    assert np.abs(found[:, :, 3] - truth[names, :, 3]).max() < 0.25
+    angles, distances = aligned_errors(found, truth[names])
+    assert angles.max() < 0.5
+    assert distances.max() < 0.1
+
+
 def test_the_floor_is_level(processed, room):
     request, done, _ = processed
     found = in_dataset_frame(load_scene(request.output))
