@@ -17,7 +17,7 @@ def run_command(
     system: bool = False,
     json: bool = False,
 ) -> None:
-    """Says what is at a path: a dataset, a run, a mesh, a set of Gaussians, slices or a signal; changes nothing.
+    """Says what is at a path: dataset, run, mesh, Gaussians, slices, signal, compressed signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -40,10 +40,13 @@ def run_command(
 
 def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.data.inspect import inspect_dataset
+    from onefield.export import onef
     from onefield.export.formats import MESH_FORMATS
     from onefield.export.gaussian_formats import holds_gaussians
     from onefield.training.run_folder import RunFolder
 
+    if path.is_file() and path.suffix.lower() == onef.SUFFIX:
+        return _compressed(path)
     if path.is_file() and holds_gaussians(path):
         return _gaussians(path)
     if path.is_file() and path.suffix.lower() in MESH_FORMATS:
@@ -65,6 +68,21 @@ def _is_signal(path: Path) -> bool:
     if path.is_dir():
         return recognise(path) is None and holds_slices(path)
     return path.suffix.lower() != ".json" or "slices" in read_json_object(path)
+
+
+def _compressed(path: Path) -> tuple[dict, list[str]]:
+    from onefield.training.compression import decompress
+
+    decoded = decompress(path.read_bytes(), path)
+    fitted, size = decoded.fitted, path.stat().st_size
+    result = {"kind": "compressed signal", "file": str(path), "signal": fitted.kind, "field": fitted.recipe.field}
+    result |= {"shape": list(fitted.shape), "bytes": size, "bit_planes": decoded.planes}
+    samples = " of " + " x ".join(map(str, reversed(fitted.shape))) + " samples" if fitted.shape else ""
+    lines = [
+        f"{path}: {fitted.kind}{samples} by a field of '{fitted.recipe.field}', {size:,} bytes",
+        f"{decoded.bits:.2f} bits a parameter in {decoded.planes} bit planes; every part is whole",
+    ]
+    return result | {"bits_per_parameter": decoded.bits}, lines
 
 
 def _mesh(path: Path) -> tuple[dict, list[str]]:

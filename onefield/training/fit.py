@@ -117,12 +117,21 @@ class Fitted:
         """
         from safetensors.torch import save
 
+        tensors = {name: tensor.contiguous() for name, tensor in self.field.state_dict().items()}
+        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(self.facts())}))
+
+    def facts(self) -> dict:
+        """All but the parameters, as plain JSON data, by which `rebuilt` builds the field again.
+
+        Raises:
+            UsageError: the field is the caller's own, which no recipe can build again.
+        """
         if self.recipe is None:
             raise UsageError(
                 f"A fit of a field of one's own ({type(self.field).__name__}) can't be saved with a recipe; save its "
                 "state_dict with safetensors."
             )
-        facts = {
+        return {
             "version": _VERSION,
             "recipe": asdict(self.recipe),
             "target": asdict(self.target),
@@ -130,8 +139,32 @@ class Fitted:
             "shape": self.shape,
             "metrics": self.metrics,
         }
-        tensors = {name: tensor.contiguous() for name, tensor in self.field.state_dict().items()}
-        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+
+
+def rebuilt(facts: object, path: str | Path) -> Fitted:
+    """A fit by what `Fitted.facts` said, with an untrained field.
+
+    Args:
+        path: of the file that says so, for messages.
+
+    Raises:
+        DataError: of another version, incomplete, or of a field that does not exist.
+    """
+    if not isinstance(facts, dict) or facts.get("version") != _VERSION:
+        raise DataError(f"{path} holds no fit of version {_VERSION}; save it again with this version of Onefield.")
+    try:
+        recipe = Recipe(**facts["recipe"])
+        described = facts["target"]
+        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
+        target = Target(**{**described, "domain": domain})
+        field = build_field(recipe.field, recipe.options, target)
+        return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(f"{path} does not describe a fit that can be built ({_first_line(error)}).") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def load_fitted(path: str | Path) -> Fitted:
@@ -146,20 +179,13 @@ def load_fitted(path: str | Path) -> Fitted:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
-        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
-            raise DataError(f"{path} holds no fit of version {_VERSION}; save it again with this version of Onefield.")
-        recipe = Recipe(**facts["recipe"])
-        described = facts["target"]
-        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
-        target = Target(**{**described, "domain": domain})
-        field = build_field(recipe.field, recipe.options, target)
-        field.load_state_dict(tensors)
-        return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe)
+        fitted = rebuilt(facts, path)
+        fitted.field.load_state_dict(tensors)
+        return fitted
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is no saved fit that can be read ({reason}).") from error
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path} is no saved fit that can be read ({_first_line(error)}).") from error
 
 
 def fit(

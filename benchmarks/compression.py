@@ -1,0 +1,97 @@
+"""Rate and distortion of fitted images as .onef files, beside JPEG and WebP at the nearest rates.
+
+Each width is fitted once and written at several numbers of bits a parameter; JPEG and WebP (Pillow) are written at all
+qualities. PSNR is over all pixels in sRGB with peak 1. With --prefixes, also of each prefix of one file's bit planes.
+
+    python benchmarks/compression.py PICTURE [--shrink 4] [--field siren] [--widths 24 32 48] [--bits 6 7 8 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from onefield.data.signals import Signal, signal_of
+from onefield.training.compression import compress, decompress
+from onefield.training.fit import Fitted, fit
+from onefield.training.metrics import psnr
+from onefield.training.recipes import build_field, recipe_for, target_of
+
+
+def fitted_with(signal: Signal, name: str, width: int, steps: int, seed: int) -> Fitted:
+    """A fit by a network of this width."""
+    recipe = recipe_for(name, signal)
+    recipe = replace(recipe, options=recipe.options | {"width": width}, steps=steps)
+    torch.manual_seed(seed)
+    field = build_field(recipe.field, recipe.options, target_of(signal))
+    return replace(fit(signal, field, steps=steps, seed=seed), recipe=recipe)
+
+
+def classical(pixels: np.ndarray, format: str) -> list[tuple[float, float]]:
+    """Bits a pixel and PSNR of a format at all qualities."""
+    points = []
+    for quality in range(1, 100, 2):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format, quality=quality)
+        back = np.asarray(Image.open(buffer).convert("RGB"))
+        error = np.square((back.astype(float) - pixels) / 255).mean()
+        points.append((8 * len(buffer.getvalue()) / (pixels.shape[0] * pixels.shape[1]), -10 * np.log10(error)))
+    return points
+
+
+def at_rate(points: list[tuple[float, float]], rate: float) -> float | None:
+    """PSNR between the two nearest rates, by a straight line; None beyond them."""
+    ordered = sorted(points)
+    rates = [point[0] for point in ordered]
+    if not rates[0] <= rate <= rates[-1]:
+        return None
+    return float(np.interp(rate, rates, [point[1] for point in ordered]))
+
+
+def main() -> None:
+    """Prints one JSON object a line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--shrink", type=int, default=4)
+    parser.add_argument("--field", default="siren")
+    parser.add_argument("--widths", type=int, nargs="+", default=[24, 32, 48])
+    parser.add_argument("--bits", type=float, nargs="+", default=[6.0, 7.0, 8.0, 10.0])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prefixes", action="store_true")
+    chosen = parser.parse_args()
+    image = Image.open(chosen.picture).convert("RGB")
+    pixels = np.asarray(
+        image.resize((image.width // chosen.shrink, image.height // chosen.shrink), Image.Resampling.BOX)
+    )
+    signal = signal_of(pixels, "image")
+    others = {format: classical(pixels, format) for format in ("JPEG", "WebP")}
+    for width in chosen.widths:
+        fitted = fitted_with(signal, chosen.field, width, chosen.steps, chosen.seed)
+        plain = {"width": width, "parameters": fitted.metrics["parameters"], "fit_psnr": fitted.metrics["psnr"]}
+        for bits in chosen.bits:
+            content = compress(fitted, bits=bits)
+            decoded = decompress(content, "written")
+            rate = 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
+            score = psnr(decoded.fitted.reconstruction(), signal.values, 1.0)
+            beside = {format: at_rate(points, rate) for format, points in others.items()}
+            print(
+                json.dumps(plain | {"bits": bits, "bytes": len(content), "bpp": rate, "psnr": score} | beside),
+                flush=True,
+            )
+            if chosen.prefixes and bits == chosen.bits[-1]:
+                for planes in range(decoded.total_planes + 1):
+                    part = decompress(content, "written", planes=planes)
+                    score = psnr(part.fitted.reconstruction(), signal.values, 1.0)
+                    print(json.dumps({"width": width, "planes": planes, "bits": part.bits, "psnr": score}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from onefield.data.signals import signal_of
+from onefield.errors import DataError, UsageError
+from onefield.export import onef
+from onefield.tools.main import main
+from onefield.training.compression import _sensitivities, compress, decompress, difference
+from onefield.training.fit import Fitted, fit
+from onefield.training.metrics import psnr
+from onefield.training.recipes import Recipe, Target, build_field
+from onefield.types import Bounds
+
+OPTIONS = {"width": 24, "hidden_layers": 2, "w0": 30.0, "first_w0": 30.0, "output_gain": 1.0}
+
+
+def picture():
+    y, x = np.mgrid[0:20, 0:28].astype(np.float32)
+    return signal_of(
+        np.stack([0.5 + 0.4 * np.sin(x / 4) * np.cos(y / 3), x / 40 + y / 60, (y > 12) * 0.7], -1), "image"
+    )
+
+
+def untrained(name="siren", options=OPTIONS):
+    target = Target("value", Bounds((0.0, 0.0), (1.0, 0.75)), 3, 0.5, 0.5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        field = build_field(name, options, target)
+    return Fitted(field, target, "image", (30, 40), {}, Recipe(name, options, 1e-3, 1e-3, 0.05, 64, 10))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit(picture(), "dense", steps=60)
+
+
+def test_rates_and_quality(fitted):
+    truth, scores = picture().values, []
+    for bits in (3.0, 6.0, 9.0):
+        decoded = decompress(compress(fitted, bits=bits), "a.onef")
+        assert decoded.bits == pytest.approx(bits, rel=0.05)
+        scores.append(psnr(decoded.fitted.reconstruction(), truth, 1.0))
+    assert scores == sorted(scores)
+    assert scores[-1] > fitted.metrics["psnr"] - 0.4
+    again = decompress(compress(decoded.fitted, bits=14.0), "a.onef").fitted
+    assert difference(again, decoded.fitted) < 3e-4
+
+
+def test_each_prefix_decodes_and_the_last_planes_gain_six_decibels_each():
+    fitted = untrained()
+    content = compress(fitted, bits=12.0)
+    total = decompress(content, "a.onef").total_planes
+    errors = [difference(fitted, decompress(content, "a.onef", planes=k).fitted) for k in range(total + 1)]
+    gains = [20 * math.log10(a / b) for a, b in zip(errors[-4:], errors[-3:], strict=False)]
+    assert all(4.0 < gain < 8.0 for gain in gains)
+    ends = onef.decode(content, "a.onef").ends
+    for k in (0, total // 2, total - 1):
+        cut = decompress(content[: ends[k] + 3], "a.onef", partial=True)
+        assert (cut.planes, cut.total_planes) == (k, total)
+        assert difference(fitted, cut.fitted) == errors[k]
+
+
+def test_sensitivities_are_mean_squares_of_derivatives():
+    """Of a grid's values that is the mean square of the weights of interpolation, over places and vertices."""
+    fitted = untrained("dense", {"vertices": 3, "initial_amplitude": 1e-4})
+    generator = torch.Generator().manual_seed(0)
+    points = fitted.target.domain.from_unit(torch.rand(2**12, 2, generator=generator))
+    (parameter,) = fitted.field.parameters()
+    exact = 0.0
+    for part in points[:256].split(64):
+        for value in fitted.field.query(part, want=("value",)).value[:, 0] / fitted.target.scale:
+            (slope,) = torch.autograd.grad(value, parameter, retain_graph=True)
+            exact += slope.double().square().mean().item() / 256
+    # a value is a channel: a third of the numbers move it
+    assert _sensitivities(fitted, 0)[0] == pytest.approx(exact, rel=0.15)
+
+
+def test_numbers_that_were_not_learned_are_kept_exactly():
+    fitted = untrained("fourier", {"features": 16, "frequency": 3.0, "seed": 4, "width": 16, "hidden_layers": 1})
+    back = decompress(compress(fitted, bits=4.0), "a.onef").fitted
+    learned = {name for name, _ in fitted.field.named_parameters()}
+    kept = {name: tensor for name, tensor in fitted.field.state_dict().items() if name not in learned}
+    for name, tensor in kept.items():
+        assert torch.equal(back.field.state_dict()[name], tensor)
+
+
+def test_what_cannot_be_compressed_or_decoded_is_said():
+    fitted = untrained()
+    with pytest.raises(UsageError, match="1 to 16 bits, got 20"):
+        compress(fitted, bits=20)
+    content = compress(fitted, bits=8.0)
+    with pytest.raises(UsageError, match="bit planes, got 99"):
+        decompress(content, "a.onef", planes=99)
+    held = onef.decode(content, "a.onef")
+    for facts, sentence in [
+        (held.facts | {"version": 9}, "holds no fit of version 1"),
+        (held.facts | {"recipe": held.facts["recipe"] | {"field": "sirene"}}, "names the field 'sirene'"),
+        (held.facts | {"recipe": held.facts["recipe"] | {"options": OPTIONS | {"width": 25}}}, "does not fit a field"),
+        (held.facts | {"planes": 2}, "names 2 bit planes, but holds"),
+        ({**held.facts, "target": None}, "does not describe a fit"),
+    ]:
+        with pytest.raises(DataError, match=sentence):
+            decompress(onef.encode(facts, held.parts), "a.onef")
+    with torch.no_grad():
+        next(fitted.field.parameters())[0] = math.nan
+    with pytest.raises(DataError, match="not finite"):
+        compress(fitted)
+
+
+def test_the_commands(fitted, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo").mkdir()
+    fitted.save("photo/field.safetensors")
+    assert main(["compress", "photo", "--bits", "9", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["bytes"] == (tmp_path / "photo/photo.onef").stat().st_size
+    assert said["bits_per_sample"] == pytest.approx(8 * said["bytes"] / 560)
+    assert main(["inspect", "photo/photo.onef"]) == 0
+    assert "image of 28 x 20 samples by a field of 'dense'" in capsys.readouterr().out
+    assert main(["decompress", "photo/photo.onef", "--planes", "6"]) == 0
+    assert (tmp_path / "decoded/photo/reconstruction.png").exists()
+    cut = tmp_path / "cut.onef"
+    cut.write_bytes((tmp_path / "photo/photo.onef").read_bytes()[:-9])
+    capsys.readouterr()
+    assert main(["decompress", "cut.onef"]) == 3
+    assert "--partial decodes what is there, coarser" in capsys.readouterr().err
+    assert main(["decompress", "cut.onef", "--partial"]) == 0
+    assert main(["compress", "photo", "--to", "a.zip"]) == 2
+    assert main(["compress", "nowhere"]) == 3
