@@ -98,13 +98,14 @@ def found_again(noisy: Scene, downscale: int, work: Path) -> Scene:
     posed = work / noisy.name / "noisy"
     posed.mkdir(parents=True, exist_ok=True)
     frames = []
-    for index, picture in enumerate(noisy.images.pictures):
-        if not (posed / picture.path.name).exists():
-            shutil.copyfile(picture.path, posed / picture.path.name)
+    names = [f"{index:04d}{picture.path.suffix}" for index, picture in enumerate(noisy.images.pictures)]
+    for index, (picture, name) in enumerate(zip(noisy.images.pictures, names, strict=True)):
+        if not (posed / name).exists():
+            shutil.copyfile(picture.path, posed / name)
         matrix = torch.eye(4, dtype=torch.float64)
         matrix[:3] = noisy.cameras.camera_to_world[index]
         opengl = matrix @ torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
-        frames.append({"file_path": picture.path.name, "transform_matrix": opengl.tolist()})
+        frames.append({"file_path": name, "transform_matrix": opengl.tolist()})
     top = {"camera_angle_x": 1.0, "frames": frames}  # a lens that nothing is read of
     (posed / "transforms.json").write_text(json.dumps(top))
     done = process(Request(posed, work / noisy.name / "scene"), note=lambda text: tell(note=text))
@@ -112,7 +113,7 @@ def found_again(noisy: Scene, downscale: int, work: Path) -> Scene:
     found = load_scene(done.scene, downscale=downscale)
     cameras = found.transform.invert_cameras(found.cameras)
     places = {Path(name).name: place for place, name in enumerate(found.image_names)}
-    partners = torch.tensor([places[picture.path.name] for picture in noisy.images.pictures])
+    partners = torch.tensor([places[name] for name in names])
     return replace(noisy, cameras=cameras[partners])
 
 
