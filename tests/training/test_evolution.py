@@ -130,7 +130,7 @@ def test_an_open_mesh_is_refused(tmp_path, capsys):
 
 
 def test_what_is_gone_has_no_mesh():
-    found = evolved(translation((0.0, 0.0, 0.0)))
+    found = evolve(ball(), translation((0.0, 0.0, 0.0)), steps=1)
     with torch.no_grad():
         found.field.network.biases[-1] += 10.0
     with pytest.raises(DataError, match="no surface"):
