@@ -35,23 +35,14 @@ from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
 from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
-from onefield.fields.networks.bacon import Bacon
-from onefield.fields.networks.chebyshev import ChebyshevNetwork
+from onefield.fields.networks import BACKBONES, Backbone
 from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork, TuckerNetwork
-from onefield.fields.networks.finer import Finer
-from onefield.fields.networks.gaussian import GaussianNetwork
 from onefield.fields.networks.mlp import Mlp
-from onefield.fields.networks.multiplicative import FourierFilterNetwork, GaborFilterNetwork
 from onefield.fields.networks.network import Network
-from onefield.fields.networks.polynomial import PolynomialNetwork
 from onefield.fields.networks.projected import ProjectedNetwork
-from onefield.fields.networks.quadratic import QuadraticNetwork
-from onefield.fields.networks.real_gabor import RealGaborNetwork
 from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.residual import ResidualNetwork
-from onefield.fields.networks.sinc import SincNetwork
 from onefield.fields.networks.siren import Siren
-from onefield.fields.networks.wire import Wire
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.section_occupancy import OccupancyAsOpacity
 from onefield.fields.section_opacity import DistanceAsOpacity
@@ -85,23 +76,33 @@ def _sine(inputs: int, outputs: int) -> Network:
     return Siren(inputs, outputs, width=6, hidden_layers=1, w0=3.0)
 
 
-NETWORKS: dict[str, Callable[[int, int], Network]] = {
+# Sizes and scales of networks at which single precision keeps five digits.
+SMALL_OPTIONS = {
+    "width": 8,
+    "hidden_layers": 2,
+    "levels": 3,
+    "degree": 5,
+    "rank": 3,
+    "band": 8.0,
+    "w0": 3.0,
+    "first_w0": 3.0,
+    "factor": 1.5,
+    "frequency": 2.0,
+    "sharpness": 1.0,
+}
+
+
+def small_backbone(backbone: Backbone) -> Callable[[int, int], Network]:
+    chosen = {name: SMALL_OPTIONS.get(name, value) for name, value in backbone.options.items()}
+    return lambda inputs, outputs: backbone.build(inputs, outputs, chosen | {"output_gain": 1.0})
+
+
+NETWORKS: dict[str, Callable[[int, int], Network]] = {backbone.name: small_backbone(backbone) for backbone in BACKBONES}
+NETWORKS |= {
     "mlp": lambda inputs, outputs: Mlp(inputs, outputs, width=8),
     "mlp, mixed precision": lambda inputs, outputs: Mlp(inputs, outputs, width=8, precision="mixed"),
     "refinement": lambda inputs, outputs: RefinementNetwork(inputs, outputs, width=8, hidden_layers=1, memory=4),
     "residual": lambda inputs, outputs: ResidualNetwork(inputs, outputs, width=8, blocks=2),
-    "siren": lambda inputs, outputs: Siren(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
-    "finer": lambda inputs, outputs: Finer(inputs, outputs, width=8, hidden_layers=1, w0=3.0),
-    "gaussian": lambda inputs, outputs: GaussianNetwork(inputs, outputs, 8, 1, 1.0),
-    "quadratic": lambda inputs, outputs: QuadraticNetwork(inputs, outputs, 8, 1, 1.0),
-    "sinc": lambda inputs, outputs: SincNetwork(inputs, outputs, 8, 1, 3.0),
-    "real gabor": lambda inputs, outputs: RealGaborNetwork(inputs, outputs, 8, 1, frequency=2.0, sharpness=1.0),
-    "wire": lambda inputs, outputs: Wire(inputs, outputs, 6, 1, frequency=2.0, sharpness=1.0),
-    "chebyshev": lambda inputs, outputs: ChebyshevNetwork(inputs, outputs, 8, 1, degree=5, rank=3),
-    "polynomial": lambda inputs, outputs: PolynomialNetwork(inputs, outputs, 8, levels=3),
-    "fourier filters": lambda inputs, outputs: FourierFilterNetwork(inputs, outputs, 8, 2, frequency=3.0),
-    "gabor filters": lambda inputs, outputs: GaborFilterNetwork(inputs, outputs, 8, 2, frequency=3.0),
-    "bacon": lambda inputs, outputs: Bacon(inputs, outputs, 8, 2, band=8),
     "cp of networks": lambda inputs, outputs: CpNetwork(inputs, outputs, 3, _sine),
     "tensor train of networks": lambda inputs, outputs: TensorTrainNetwork(inputs, outputs, 2, _sine),
     "tucker of networks": lambda inputs, outputs: TuckerNetwork(inputs, outputs, 2, _sine),

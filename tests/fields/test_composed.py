@@ -6,7 +6,8 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.heads import ColorHead, ExponentialDensity, ValueHead
-from onefield.fields.networks import CpNetwork, Mlp, Siren, TensorTrainNetwork
+from onefield.fields.networks import Mlp, Siren
+from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork
 from onefield.types import Bounds
 
 

@@ -1,42 +1,33 @@
-"""Networks: between an encoding and the heads."""
+"""Networks: between an encoding and the heads. One of coordinates that is listed here is a name for ``fit``."""
 
-from onefield.fields.networks.bacon import Bacon
-from onefield.fields.networks.chebyshev import ChebyshevNetwork
-from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork, TuckerNetwork
-from onefield.fields.networks.finer import Finer
-from onefield.fields.networks.gaussian import GaussianNetwork
+from onefield.fields.networks.backbone import Backbone
+from onefield.fields.networks.bacon import BACON
+from onefield.fields.networks.chebyshev import CHEBYSHEV
+from onefield.fields.networks.finer import FINER
+from onefield.fields.networks.gaussian import GAUSSIAN
 from onefield.fields.networks.mlp import Mlp
-from onefield.fields.networks.multiplicative import FourierFilterNetwork, GaborFilterNetwork
+from onefield.fields.networks.multiplicative import FOURIER_FILTERS, GABOR_FILTERS
 from onefield.fields.networks.network import Network
-from onefield.fields.networks.polynomial import PolynomialNetwork
-from onefield.fields.networks.projected import ProjectedNetwork
-from onefield.fields.networks.quadratic import QuadraticNetwork
-from onefield.fields.networks.real_gabor import RealGaborNetwork
-from onefield.fields.networks.refinement import RefinementNetwork
-from onefield.fields.networks.residual import ResidualNetwork
-from onefield.fields.networks.sinc import SincNetwork
-from onefield.fields.networks.siren import Siren
-from onefield.fields.networks.wire import Wire
+from onefield.fields.networks.polynomial import POLYNOMIAL
+from onefield.fields.networks.quadratic import QUADRATIC
+from onefield.fields.networks.real_gabor import REAL_GABOR
+from onefield.fields.networks.sinc import SINC
+from onefield.fields.networks.siren import SIREN, Siren
+from onefield.fields.networks.wire import WIRE
 
-__all__ = [
-    "Bacon",
-    "ChebyshevNetwork",
-    "CpNetwork",
-    "Finer",
-    "FourierFilterNetwork",
-    "GaborFilterNetwork",
-    "GaussianNetwork",
-    "Mlp",
-    "Network",
-    "PolynomialNetwork",
-    "ProjectedNetwork",
-    "QuadraticNetwork",
-    "RealGaborNetwork",
-    "RefinementNetwork",
-    "ResidualNetwork",
-    "SincNetwork",
-    "Siren",
-    "TensorTrainNetwork",
-    "TuckerNetwork",
-    "Wire",
-]
+__all__ = ["BACKBONES", "Backbone", "Mlp", "Network", "Siren"]
+
+BACKBONES: tuple[Backbone, ...] = (
+    SIREN,
+    FINER,
+    GAUSSIAN,
+    QUADRATIC,
+    SINC,
+    REAL_GABOR,
+    WIRE,
+    CHEBYSHEV,
+    POLYNOMIAL,
+    FOURIER_FILTERS,
+    GABOR_FILTERS,
+    BACON,
+)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from onefield.errors import UsageError
+from onefield.fields.networks.backbone import Backbone
 from onefield.fields.networks.multiplicative import MultiplicativeNetwork
 
 
@@ -69,3 +70,6 @@ class Bacon(MultiplicativeNetwork):
         """The output after each filter, coarse to fine: each holds no frequency beyond its entry of ``bands``."""
         pairs = zip([*self.outputs, self.output], self.hidden(features), strict=True)
         return [output(hidden) for output, hidden in pairs]
+
+
+BACON = Backbone("bacon", Bacon, {"width": 256, "hidden_layers": 4, "band": 128.0})

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onefield.errors import UsageError
+from onefield.fields.networks.backbone import Backbone
 from onefield.fields.networks.network import Network
 
 
@@ -87,3 +88,7 @@ def _polynomials(x: Float[Tensor, "n f"], degree: int) -> Float[Tensor, "n f k"]
     for _ in range(degree - 1):
         found.append(2 * x * found[-1] - found[-2])
     return torch.stack(found, dim=-1)
+
+
+_OPTIONS = {"width": 256, "hidden_layers": 3, "degree": 256, "rank": 128}
+CHEBYSHEV = Backbone("chebyshev", ChebyshevNetwork, _OPTIONS, stretched=False)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.fields.networks.activated import ActivatedNetwork
+from onefield.fields.networks.backbone import Backbone
 
 
 class Finer(ActivatedNetwork):
@@ -53,3 +54,6 @@ class Finer(ActivatedNetwork):
         if layer == 0 and self._first_bias is not None:
             return self._first_bias
         return super().bias_bound(layer, inputs)
+
+
+FINER = Backbone("finer", Finer, {"width": 256, "hidden_layers": 3, "w0": 30.0})

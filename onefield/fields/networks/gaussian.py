@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.fields.networks.activated import ActivatedNetwork
+from onefield.fields.networks.backbone import Backbone
 
 
 class GaussianNetwork(ActivatedNetwork):
@@ -18,3 +19,6 @@ class GaussianNetwork(ActivatedNetwork):
 
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         return torch.exp(-values.square())
+
+
+GAUSSIAN = Backbone("gaussian", GaussianNetwork, {"width": 256, "hidden_layers": 3, "factor": 10.0})

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from onefield.errors import UsageError
+from onefield.fields.networks.backbone import Backbone
 from onefield.fields.networks.network import Network
 
 
@@ -177,3 +178,8 @@ class GaborFilterNetwork(MultiplicativeNetwork):
         # |x - mu|^2 by its three products, without a tensor of points x width x inputs
         squared = features.square().sum(1, keepdim=True) - 2 * features @ centers.T + centers.square().sum(1)
         return torch.exp(-self.sharpnesses[index] / 2 * squared) * self.sines(features, index)
+
+
+_SIZES = {"width": 256, "hidden_layers": 3, "frequency": 64.0}
+FOURIER_FILTERS = Backbone("mfn-fourier", FourierFilterNetwork, _SIZES, rate=1e-2)
+GABOR_FILTERS = Backbone("mfn-gabor", GaborFilterNetwork, _SIZES | {"sharpness": 6.0}, rate=1e-2)

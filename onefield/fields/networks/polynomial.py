@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onefield.errors import UsageError
+from onefield.fields.networks.backbone import Backbone
 from onefield.fields.networks.network import Network
 
 
@@ -79,3 +80,7 @@ class PolynomialNetwork(Network):
             factor = affine(features)
             hidden = functional.leaky_relu(layer(factor if hidden is None else hidden * factor), self.slope)
         return self.output(hidden)
+
+
+_OPTIONS = {"width": 128, "levels": 8, "slope": 0.2}
+POLYNOMIAL = Backbone("polynomial", PolynomialNetwork, _OPTIONS, stretched=False)

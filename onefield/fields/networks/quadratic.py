@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.fields.networks.activated import ActivatedNetwork
+from onefield.fields.networks.backbone import Backbone
 
 
 class QuadraticNetwork(ActivatedNetwork):
@@ -16,3 +17,6 @@ class QuadraticNetwork(ActivatedNetwork):
 
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         return 1 / (1 + values.square())
+
+
+QUADRATIC = Backbone("quadratic", QuadraticNetwork, {"width": 256, "hidden_layers": 3, "factor": 10.0})

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.fields.networks.activated import ActivatedNetwork
+from onefield.fields.networks.backbone import Backbone
 
 
 class RealGaborNetwork(ActivatedNetwork):
@@ -41,3 +42,7 @@ class RealGaborNetwork(ActivatedNetwork):
 
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         return torch.cos(values) * torch.exp(-(self._ratio * values).square())
+
+
+_OPTIONS = {"width": 256, "hidden_layers": 2, "frequency": 10.0, "sharpness": 10.0}
+REAL_GABOR = Backbone("gabor", RealGaborNetwork, _OPTIONS)

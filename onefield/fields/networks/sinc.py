@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.fields.networks.activated import ActivatedNetwork
+from onefield.fields.networks.backbone import Backbone
 
 
 class SincNetwork(ActivatedNetwork):
@@ -21,3 +22,6 @@ class SincNetwork(ActivatedNetwork):
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         # torch's sinc has a factor pi; its value and slope hold at 0, too
         return torch.sinc(values / math.pi)
+
+
+SINC = Backbone("sinc", SincNetwork, {"width": 256, "hidden_layers": 3, "factor": 15.0})

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.fields.networks.activated import ActivatedNetwork
+from onefield.fields.networks.backbone import Backbone
 
 
 class Siren(ActivatedNetwork):
@@ -47,3 +48,6 @@ class Siren(ActivatedNetwork):
 
     def weight_bound(self, layer: int, inputs: int) -> float:
         return 1 / inputs if layer == 0 else (6 / inputs) ** 0.5 / self._w0
+
+
+SIREN = Backbone("siren", Siren, {"width": 256, "hidden_layers": 3, "w0": 30.0, "first_w0": 30.0})

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onefield.errors import UsageError
+from onefield.fields.networks.backbone import Backbone
 from onefield.fields.networks.network import Network
 
 
@@ -91,3 +92,6 @@ def _as_real(weight: Float[Tensor, "2 o i"]) -> Float[Tensor, "2o 2i"]:
     """The matrix that does to pairs what a complex one does."""
     real, imaginary = weight.unbind()
     return torch.cat([torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)])
+
+
+WIRE = Backbone("wire", Wire, {"width": 181, "hidden_layers": 2, "frequency": 10.0, "sharpness": 10.0})

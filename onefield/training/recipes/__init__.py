@@ -36,9 +36,9 @@ __all__ = [
     "target_of",
 ]
 
-# Of signals; one that needs more axes than a signal has says so itself.
+# Of signals; one that needs more axes than a signal has says so itself. SIREN's own recipe stands for that of its kind.
 _REPRESENTATIONS = {
-    each.name: each for each in (DENSE_GRID, FOURIER, HASH_GRID, SIREN, *COORDINATE_NETWORKS, *LOW_RANK, *FUNCTIONAL)
+    each.name: each for each in (DENSE_GRID, FOURIER, HASH_GRID, *COORDINATE_NETWORKS, SIREN, *LOW_RANK, *FUNCTIONAL)
 }
 # Of surfaces alone.
 _SURFACES = {each.name: each for each in (CLOSEST_POINT, FLEXICUBES)}

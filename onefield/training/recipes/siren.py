@@ -1,4 +1,4 @@
-"""Network of sines."""
+"""Network of sines, whose paper treats each kind of signal in its own way."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
-from onefield.fields.networks.siren import Siren
+from onefield.fields.networks.siren import SIREN as BACKBONE
 from onefield.training.recipes.recipe import Recipe, Representation, Target
 
 
 def _field(target: Target, options: dict[str, float]) -> ComposedField:
     dimension = target.domain.dimension
-    network = Siren(
-        dimension,
-        target.channels,
-        int(options["width"]),
-        int(options["hidden_layers"]),
-        options["w0"],
-        options["first_w0"],
-        options["output_gain"],
-    )
+    network = BACKBONE.build(dimension, target.channels, options)
     return ComposedField(target.domain, IdentityEncoding(dimension), network, [target.head()])
 
 
 def _recipe(signal: Signal | Shape | Points) -> Recipe:
-    options = {"width": 256, "hidden_layers": 3, "w0": 30.0, "first_w0": 30.0, "output_gain": 1.0}
+    options = BACKBONE.options | {"output_gain": 1.0}
     if isinstance(signal, Points):
         options |= {"width": 128, "output_gain": 0.1}
         return Recipe("siren", options, 5e-4, 5e-4, 0.05, 3 * 2**11, 1500)
@@ -34,7 +26,7 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     if signal.kind == "audio":
         # the first layer should reach the band of the sound: so many periods fit into its length
         options |= {"first_w0": max(30.0, 0.01 * signal.shape[0]), "width": 128}
-    return Recipe("siren", options, 1e-3, 1e-3, 0.05, 2**14, 1500)
+    return Recipe("siren", options, BACKBONE.rate, BACKBONE.rate, 0.05, 2**14, 1500)
 
 
 SIREN = Representation("siren", _field, _recipe)
