@@ -20,7 +20,8 @@ from PIL import Image
 
 from onefield.data.signals import Signal, signal_of
 from onefield.training.compression import compress, decompress
-from onefield.training.fit import Fitted, fit
+from onefield.training.fit import fit
+from onefield.training.fitted import Fitted
 from onefield.training.metrics import psnr
 from onefield.training.recipes import build_field, recipe_for, target_of
 

@@ -12,7 +12,7 @@ from onefield.reports.figures import duration
 from onefield.tools.output import say, show
 from onefield.tools.signals import StopSignals
 from onefield.training.completion import WEIGHTS_FILE, closed_solids, learn_completion, load_completion
-from onefield.training.fit import Fitted
+from onefield.training.fitted import Fitted
 from onefield.training.recipes import COMPLETION_NAMES
 
 

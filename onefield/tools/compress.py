@@ -12,7 +12,7 @@ from onefield.errors import DataError, UsageError
 from onefield.tools.output import show
 
 if TYPE_CHECKING:
-    from onefield.training.fit import Fitted
+    from onefield.training.fitted import Fitted
 
 DEFAULT_BITS = 10.0
 
@@ -36,7 +36,7 @@ def run_command(
     from onefield.export import onef
     from onefield.files import write_atomically
     from onefield.training.compression import compress, decompress, difference
-    from onefield.training.fit import load_fitted
+    from onefield.training.fitted import load_fitted
 
     source = fit / "field.safetensors" if fit.is_dir() else fit
     if not source.exists():

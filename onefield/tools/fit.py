@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onefield.data.points import Points
     from onefield.data.signals import Shape, Signal
     from onefield.data.slices import Slices
-    from onefield.training.fit import Fitted
+    from onefield.training.fitted import Fitted
 
 
 def run_command(

@@ -20,7 +20,7 @@ from onefield.files import make_folder, write_atomically
 from onefield.losses.occupancy import refined_cross_entropy
 from onefield.training.checkpoints import load_checkpoint, save_checkpoint
 from onefield.training.completion_examples import Solid, draw_example, is_closed
-from onefield.training.fit import Fitted
+from onefield.training.fitted import Fitted
 from onefield.training.metrics import intersection_over_union
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.point_fit import score_points

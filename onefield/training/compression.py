@@ -23,7 +23,7 @@ from onefield.errors import DataError, UsageError
 from onefield.export import onef
 from onefield.export.bit_planes import MOST_PLANES, decode_planes, encode_planes, packed, plane_count, unpacked
 from onefield.fields.field import Field
-from onefield.training.fit import Fitted, rebuilt
+from onefield.training.fitted import Fitted, rebuilt
 
 LEAST_BITS, MOST_BITS = 1.0, 16.0
 # Places and random signs by which derivatives are measured; with them steps are right to a few percent.

@@ -23,7 +23,7 @@ from onefield.errors import DivergedError, UsageError
 from onefield.fields.evolving import AtTime, EvolvingField
 from onefield.losses.level_set import mean_curvature_residual, morphing_residual, transport_residual
 from onefield.meshing.marching_cubes import extract_mesh
-from onefield.training.fit import shape_samples
+from onefield.training.fit_samples import shape_samples
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.types import Mesh
 

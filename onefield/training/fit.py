@@ -2,190 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.points import Points
-from onefield.data.signals import Shape, Signal, cell_centers, load_signal, signal_of
+from onefield.data.signals import Shape, Signal, load_signal, signal_of
 from onefield.data.slices import Slices
-from onefield.errors import DataError, DivergedError, UsageError
+from onefield.errors import DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
-from onefield.files import write_atomically
-from onefield.training.closest_points import ClosestPointSource, open_surface_of, score_closest_points
+from onefield.training.closest_points import ClosestPointSource, score_closest_points
 from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples, shape_samples
+from onefield.training.fitted import Fitted
 from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.point_fit import PointSource, oriented, pulled_field, score_points, surface_of
+from onefield.training.point_fit import PointSource, oriented, pulled_field, score_points
 from onefield.training.recipes import CLOSEST_POINT_NAME, Recipe, Target, build_field, recipe_for, target_of
 from onefield.training.slices import plan_slices, plane_agreement, train_slices
-from onefield.types import Bounds, Mesh, PointCloud
+from onefield.types import Mesh, PointCloud
 
 _logger = logging.getLogger("onefield.training")
-# Points asked of a field at once where no gradient is needed.
-_CHUNK = 2**17
 # So many steps in a row without a finite loss and gradient mean that rates are too high for the signal.
 _MOST_BROKEN_STEPS = 10
 _REPORTS = 20
 _HELD_OUT = 2**17
 _WARMUP_STEPS = 20
-_VERSION = 1
-_METADATA_KEY = "onefield_fit"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A field that was fitted to a signal.
-
-    Attributes:
-        field: answers ``value`` (signals), ``distance`` (shapes, points) or ``closest_point`` (of these, by 'csp') at
-            any coordinates of ``target.domain``.
-        target: what it answers.
-        kind: of the signal.
-        shape: samples along the axes of the signal's array; empty for shapes.
-        metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
-            mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
-            the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points` tells, or
-            by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``.
-        recipe: how it was built; None for a field that the caller made.
-    """
-
-    field: Field
-    target: Target
-    kind: str
-    shape: tuple[int, ...]
-    metrics: dict[str, float]
-    recipe: Recipe | None
-
-    @torch.no_grad()
-    def __call__(self, points: Float[Tensor, "*b d"]) -> Tensor:
-        """Values ``*b c``, distances ``*b`` or closest points ``*b 3`` at coordinates of the domain, x first."""
-        flat = points.reshape(-1, points.shape[-1])
-        name = self.target.quantity
-        parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
-        answer = torch.cat(parts)
-        return answer.reshape((*points.shape[:-1], *answer.shape[1:]))
-
-    def reconstruction(self, resolution: int = 256) -> Tensor | Mesh:
-        """The signal again: values on its grid, ``*axes c``; for a shape the surface as a mesh.
-
-        Args:
-            resolution: of the mesh, cells along the domain's side; FlexiCubes have their own.
-        """
-        if isinstance(self.field, FlexiCubesField):
-            return self.field.mesh()
-        if self.target.quantity == "closest_point":
-            return open_surface_of(self.field, resolution)
-        if self.kind == "points":
-            return surface_of(self.field, self.recipe)
-        if self.kind in ("shape", "slices"):
-            from onefield.meshing.marching_cubes import extract_mesh
-
-            return extract_mesh(self.field, resolution=resolution)
-        if self.field.separable:
-            return self._on_grid()
-        grid = Signal(self.kind, torch.zeros(*self.shape, 1), 1.0)
-        values = [self(grid.points(part)) for part in torch.arange(math.prod(self.shape)).split(_CHUNK)]
-        return torch.cat(values).reshape(*self.shape, -1)
-
-    @torch.no_grad()
-    def _on_grid(self) -> Tensor:
-        """The samples of the signal's grid by a field that answers whole grids."""
-        first, *others = cell_centers(self.shape)
-        columns = max(1, _CHUNK // math.prod(len(axis) for axis in others))
-        parts = [self.field.query_grid([part, *others], want=("value",)).value for part in first.split(columns)]
-        return torch.cat(parts).permute(*reversed(range(len(self.shape))), len(self.shape))
-
-    def save(self, path: str | Path) -> None:
-        """Writes one safetensors file: the parameters, and as metadata all that `load_fitted` needs to build the field.
-
-        Raises:
-            UsageError: the field is the caller's own, which no recipe can build again.
-            ResourceError: the file can't be written.
-        """
-        from safetensors.torch import save
-
-        tensors = {name: tensor.contiguous() for name, tensor in self.field.state_dict().items()}
-        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(self.facts())}))
-
-    def facts(self) -> dict:
-        """All but the parameters, as plain JSON data, by which `rebuilt` builds the field again.
-
-        Raises:
-            UsageError: the field is the caller's own, which no recipe can build again.
-        """
-        if self.recipe is None:
-            raise UsageError(
-                f"A fit of a field of one's own ({type(self.field).__name__}) can't be saved with a recipe; save its "
-                "state_dict with safetensors."
-            )
-        return {
-            "version": _VERSION,
-            "recipe": asdict(self.recipe),
-            "target": asdict(self.target),
-            "kind": self.kind,
-            "shape": self.shape,
-            "metrics": self.metrics,
-        }
-
-
-def rebuilt(facts: object, path: str | Path) -> Fitted:
-    """A fit by what `Fitted.facts` said, with an untrained field.
-
-    Args:
-        path: of the file that says so, for messages.
-
-    Raises:
-        DataError: of another version, incomplete, or of a field that does not exist.
-    """
-    if not isinstance(facts, dict) or facts.get("version") != _VERSION:
-        raise DataError(f"{path} holds no fit of version {_VERSION}; save it again with this version of Onefield.")
-    try:
-        recipe = Recipe(**facts["recipe"])
-        described = facts["target"]
-        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
-        target = Target(**{**described, "domain": domain})
-        field = build_field(recipe.field, recipe.options, target)
-        return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{path} does not describe a fit that can be built ({_first_line(error)}).") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def load_fitted(path: str | Path) -> Fitted:
-    """Opens what `Fitted.save` wrote.
-
-    Raises:
-        DataError: missing, damaged, or not a saved fit.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
-        fitted = rebuilt(facts, path)
-        fitted.field.load_state_dict(tensors)
-        return fitted
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path} is no saved fit that can be read ({_first_line(error)}).") from error
 
 
 def fit(

@@ -14,7 +14,7 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.data.slices import Slices
 from onefield.files import make_folder, write_atomically
-from onefield.training.fit import Fitted
+from onefield.training.fitted import Fitted
 from onefield.types import Mesh
 
 _DEFAULT_RATE = 44100

@@ -8,7 +8,7 @@ import pytest
 from onefield.export.formats import read_mesh
 from onefield.meshing.report import report_mesh
 from onefield.tools.main import main
-from onefield.training.fit import load_fitted
+from onefield.training.fitted import load_fitted
 
 RADIUS = 2.0
 

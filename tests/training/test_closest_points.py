@@ -11,7 +11,8 @@ from onefield.export.formats import read_mesh
 from onefield.meshing.report import report_mesh
 from onefield.tools.main import main
 from onefield.training.closest_points import Discs, open_surface_of
-from onefield.training.fit import fit, load_fitted
+from onefield.training.fit import fit
+from onefield.training.fitted import load_fitted
 from onefield.types import Mesh, PointCloud
 from tests.open_surfaces import AREAS, RADIUS, half_sphere
 

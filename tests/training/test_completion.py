@@ -22,7 +22,8 @@ from onefield.training.completion import (
     learn_completion,
     load_completion,
 )
-from onefield.training.fit import fit, load_fitted
+from onefield.training.fit import fit
+from onefield.training.fitted import load_fitted
 from onefield.training.recipes import Recipe
 from onefield.types import Bounds, Mesh, PointCloud
 

@@ -10,7 +10,8 @@ from onefield.errors import DataError, UsageError
 from onefield.export import onef
 from onefield.tools.main import main
 from onefield.training.compression import _sensitivities, compress, decompress, difference
-from onefield.training.fit import Fitted, fit
+from onefield.training.fit import fit
+from onefield.training.fitted import Fitted
 from onefield.training.metrics import psnr
 from onefield.training.recipes import Recipe, Target, build_field
 from onefield.types import Bounds

@@ -13,8 +13,9 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.heads import ValueHead
 from onefield.fields.networks import Siren
-from onefield.training.fit import fit, load_fitted
+from onefield.training.fit import fit
 from onefield.training.fit_files import write_fit
+from onefield.training.fitted import load_fitted
 from onefield.training.recipes import FIELD_NAMES
 from onefield.types import Bounds, Mesh
 

@@ -10,7 +10,8 @@ from onefield.fields.flexicubes import FlexiCubesField, corner_points
 from onefield.kernels.point_mesh import build_tree, closest_point
 from onefield.meshing.report import report_mesh
 from onefield.renderers.mesh_rasterizer import rasterize_mesh
-from onefield.training.fit import fit, load_fitted
+from onefield.training.fit import fit
+from onefield.training.fitted import load_fitted
 from onefield.training.mesh_views import MeshViews, picture_loss, start_at
 from onefield.types import Mesh
 

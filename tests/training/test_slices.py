@@ -13,7 +13,8 @@ from onefield.errors import UsageError
 from onefield.fields.analytic import SphereField, TorusField
 from onefield.meshing.marching_cubes import extract_mesh
 from onefield.meshing.report import report_mesh
-from onefield.training.fit import fit, load_fitted
+from onefield.training.fit import fit
+from onefield.training.fitted import load_fitted
 from onefield.training.metrics import intersection_over_union
 from onefield.training.slices import contour_errors, plane_agreement
 from onefield.types import Bounds
