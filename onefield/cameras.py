@@ -134,6 +134,11 @@ class Cameras:
         """Unit viewing directions in the world, float64."""
         return self.camera_to_world[:, :, 2]
 
+    def axis_cosines(self, rays: Rays) -> Float[Tensor, "R"]:
+        """Cosines of the angles between rays of these views and the optical axes of their cameras."""
+        forwards = self.forwards.index_select(0, rays.camera_indices).to(rays.directions)
+        return (rays.directions * forwards).sum(-1)
+
     def rays(self, camera_indices: Int[Tensor, "R"], pixels: Float[Tensor, "R 2"]) -> Rays:
         """Viewing rays through image positions.
 

@@ -16,7 +16,7 @@ from onefield.cameras import Cameras
 from onefield.data.capture import Capture, View
 from onefield.data.dataset_paths import is_file
 from onefield.data.depth_files import missing_readers
-from onefield.data.image_store import DEFAULT_BYTE_BUDGET, DepthStore, ImageStore, MaskStore, Picture
+from onefield.data.image_store import DEFAULT_BYTE_BUDGET, DepthStore, ImageStore, MaskStore, NormalStore, Picture
 from onefield.data.images import ImageHeader, read_header
 from onefield.data.masks import MASK_USES, check_mask_size, mask_beside
 from onefield.data.normalisation import extent_scale, place, upright_rotation
@@ -113,6 +113,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
         mask_meaning=mask_use if masked else None,
         masked_views=masked,
         depths=_depths(views, cameras, capture, options, transform.scale, warnings),
+        normals=_normals(views, cameras, warnings),
         points=points,
         sightings=find_sightings(views, capture.points, cameras, transform),
         bounded=bounded,
@@ -319,6 +320,14 @@ def _depths(
     along_rays = capture.depth_along_rays if options.depth_kind == "auto" else options.depth_kind == "ray"
     lenses = [view.depth_lens for view in views]
     return DepthStore(cameras, paths, unit * scale, along_rays, lenses) if count else None
+
+
+def _normals(views: list[View], cameras: Cameras, warnings: list[str]) -> NormalStore | None:
+    paths = [view.normal_path if view.normal_path is not None and is_file(view.normal_path) else None for view in views]
+    count = sum(path is not None for path in paths)
+    if any(view.normal_path is not None for view in views) and count < len(views):
+        warnings.append(f"{count} of {len(views)} views have a normal map.")
+    return NormalStore(cameras, paths) if count else None
 
 
 def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tuple[torch.Tensor, torch.Tensor, str]:

@@ -19,7 +19,7 @@ _BATCHES_A_WINDOW = 256
 # Odd multipliers that spread neighbouring seeds and steps over the generator's seeds (Steele et al. 2014, SplitMix).
 _SPREAD_SEED, _SPREAD_STEP = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 _SEED_MASK = (1 << 63) - 1
-_DISTANCE_BYTES = 4
+_DISTANCE_BYTES, _NORMAL_BYTES = 4, 12
 # One ray in so many goes through a point: enough to clear its line of sight, few enough to leave the picture to learn.
 _SIGHTED_PART = 8
 
@@ -33,6 +33,8 @@ class RayBatch:
         colors: values in [0, 1], sRGB, with straight alpha as fourth channel where the scene has alpha.
         distances: measured distance along each ray in normalised units, NaN where nothing was measured; None where it
             was not asked for.
+        cosines: of the angles between the rays and their cameras' optical axes, where distances were asked for.
+        normals: known unit normals of what the pixels show, NaN where nothing is known; None where not asked for.
         counted: pixels to learn from, where some of a whole picture are masked; None where all are.
         corner: row and column of the first pixel in its photo, where the pixels are a picture or a window of one.
     """
@@ -40,6 +42,8 @@ class RayBatch:
     rays: Rays
     colors: Float[Tensor, "R c"]
     distances: Float[Tensor, "R"] | None = None
+    cosines: Float[Tensor, "R"] | None = None
+    normals: Float[Tensor, "R 3"] | None = None
     counted: Bool[Tensor, "R"] | None = None
     corner: tuple[int, int] | None = None
 
@@ -85,6 +89,7 @@ class _Window:
         colors: all pixels, uint8.
         allowed: flat positions that may be drawn; None for all.
         distances: of all pixels, float32; None where they are not asked for or not measured.
+        normals: likewise, of three numbers.
         sighted, sighted_distances: flat positions at which the distance is known from points; None as above.
     """
 
@@ -94,6 +99,7 @@ class _Window:
     colors: np.ndarray
     allowed: np.ndarray | None
     distances: np.ndarray | None
+    normals: np.ndarray | None
     sighted: np.ndarray | None
     sighted_distances: np.ndarray | None
 
@@ -111,16 +117,26 @@ class RayBatches:
         seed: repeats the sequence of batches.
         distances: bring measured distances along, too, from depth maps and from points that the views saw; of the
             latter a share of each batch is drawn.
+        normals: bring known normals along, too.
 
     Raises:
-        UsageError: no views, or distances asked of a scene that knows none.
+        UsageError: no views, or distances or normals asked of a scene that knows none.
     """
 
     def __init__(
-        self, scene: Scene, indices: Sequence[int] | Tensor, *, seed: int = 0, distances: bool = False
+        self,
+        scene: Scene,
+        indices: Sequence[int] | Tensor,
+        *,
+        seed: int = 0,
+        distances: bool = False,
+        normals: bool = False,
     ) -> None:
+        if normals and scene.normals is None:
+            raise UsageError(f"{scene.path} has no normal maps to learn from; leave the losses of normals out.")
         self._scene = scene
         self._with_distances = distances
+        self._with_normals = normals
         self._indices = checked_views(scene, indices, distances)
         self._seed = seed
         self._step = 0
@@ -153,6 +169,8 @@ class RayBatches:
             self._scene.limited(rays),
             torch.from_numpy(window.colors[flat].astype(np.float32) / 255),
             None if distances is None else torch.from_numpy(distances),
+            self._scene.cameras.axis_cosines(rays) if self._with_distances else None,
+            None if window.normals is None else torch.from_numpy(window.normals[flat]),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -173,6 +191,8 @@ class RayBatches:
         needed = sum(images.byte_size(index) for index in self._indices)
         if self._with_distances and self._scene.depths is not None:
             needed += sum(images.byte_size(index) // images.channels * _DISTANCE_BYTES for index in self._indices)
+        if self._with_normals:
+            needed += sum(images.byte_size(index) // images.channels * _NORMAL_BYTES for index in self._indices)
         return min(-(-needed // max(self._scene.images.byte_budget, 1)), len(self._indices))
 
     def _current_window(self) -> _Window:
@@ -206,9 +226,10 @@ class RayBatches:
                 )
         measured = self._with_distances and self._scene.depths is not None
         distances = self._scene.depths.gather_flat(chosen).numpy() if measured else None
+        normals = self._scene.normals.gather_flat(chosen).numpy() if self._with_normals else None
         sighted, sighted_distances = self._sighted(views, widths, starts, allowed)
         colors = images.gather_flat(chosen).numpy()
-        return _Window(views, widths, starts, colors, allowed, distances, sighted, sighted_distances)
+        return _Window(views, widths, starts, colors, allowed, distances, normals, sighted, sighted_distances)
 
     def _sighted(
         self, views: np.ndarray, widths: np.ndarray, starts: np.ndarray, allowed: np.ndarray | None

@@ -26,7 +26,7 @@ class View:
         distortion: eight numbers as in `Cameras`.
         fisheye: which model they belong to.
         radial8, skew: as in `Cameras`; the skew in pixels of an image of ``size``.
-        mask_path, depth_path: resolved; the files may be missing.
+        mask_path, depth_path, normal_path: resolved; the files may be missing.
         depth_lens: focal lengths and centre (fx, fy, cx, cy) in pixels of the depth map, where it was taken through a
             lens of its own from the same place; None where it shows what the image shows.
         split: ``"train"``, ``"val"``, ``"test"``, or None where the format has no splits.
@@ -46,6 +46,7 @@ class View:
     skew: float = 0.0
     mask_path: Path | None = None
     depth_path: Path | None = None
+    normal_path: Path | None = None
     depth_lens: tuple[float, float, float, float] | None = None
     split: str | None = None
     seen_points: np.ndarray | None = None

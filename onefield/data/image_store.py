@@ -1,4 +1,4 @@
-"""Pictures, masks and depths of a scene, decoded when asked for and kept within a budget of bytes."""
+"""Pictures, masks, depths and normals of a scene, decoded when asked for and kept within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from onefield.cameras import Cameras
 from onefield.data.depth_files import read_depth
 from onefield.data.images import decode, decode_mask, decode_outline
+from onefield.data.normal_files import read_normals
 from onefield.errors import DataError, UsageError
 
 DEFAULT_BYTE_BUDGET = 2 << 30
@@ -26,6 +27,9 @@ _MOST_THREADS = 8
 # Beyond 84 degrees off the axis, which only fisheyes see, depth along the axis says nothing about distance.
 _SMALLEST_COSINE = 0.1
 
+
+# From the axes of normal maps (x right, y up, z towards the camera) to the camera's own.
+_FLIPPED = np.array([1.0, -1.0, -1.0])
 
 # Focal lengths and centre (fx, fy, cx, cy) in pixels.
 Lens = tuple[float, float, float, float]
@@ -315,14 +319,73 @@ class DepthStore:
         return (directions @ self._cameras.forwards[index]).reshape(height, width).numpy()
 
 
-def _enlarged(raw: Float[np.ndarray, "h w"], width: int, height: int, path: Path) -> Float[np.ndarray, "H W"]:
+class NormalStore:
+    """Known normals of what pixels show, in the normalised frame; from the camera's axes they are turned here.
+
+    Args:
+        cameras: normalised views.
+        paths: files that `read_normals` reads; None for a view without.
+    """
+
+    def __init__(self, cameras: Cameras, paths: Sequence[Path | None]) -> None:
+        self._cameras = cameras
+        self._paths = tuple(paths)
+
+    @property
+    def count(self) -> int:
+        """Views that have normals."""
+        return sum(path is not None for path in self._paths)
+
+    def normals(self, index: int) -> Float[Tensor, "H W 3"] | None:
+        """Unit normals, NaN where nothing is known; None where the view has no file.
+
+        Raises:
+            DataError: the file is damaged, has another shape than the picture, or most of its normals look away from
+                the camera, which no visible surface does.
+        """
+        path = self._paths[index]
+        if path is None:
+            return None
+        width, height = int(self._cameras.width[index]), int(self._cameras.height[index])
+        local = _enlarged(read_normals(path), width, height, path) * _FLIPPED
+        turned = torch.from_numpy(local) @ self._cameras.camera_to_world[index, :, :3].T
+        looking = self._cameras.image_rays(index).directions.reshape(height, width, 3)
+        known = torch.isfinite(turned).all(-1)
+        away = ((turned * looking).sum(-1) > 0) & known
+        if 2 * int(away.sum()) > int(known.sum()):
+            raise DataError(
+                f"{path}: {100 * int(away.sum()) / int(known.sum()):.0f} % of the normals look away from the camera; "
+                "write them with x right, y up and z towards the camera (from axes with y down and z forward: negate "
+                "y and z)."
+            )
+        return turned.float()
+
+    def gather_flat(self, indices: Sequence[int]) -> Float[Tensor, "N 3"]:
+        """The normals of several views, one after the other, row by row; NaN for views without a file.
+
+        Raises:
+            DataError: as `normals`.
+        """
+        parts: list[Tensor] = [torch.empty(0, 3)] * len(indices)
+
+        def fill(place: int) -> None:
+            index = indices[place]
+            found = self.normals(index)
+            pixels = int(self._cameras.width[index]) * int(self._cameras.height[index])
+            parts[place] = torch.full((pixels, 3), torch.nan) if found is None else found.reshape(-1, 3)
+
+        _in_threads(fill, len(indices))
+        return torch.cat(parts) if parts else torch.empty(0, 3)
+
+
+def _enlarged(raw: Float[np.ndarray, "h w *c"], width: int, height: int, path: Path) -> Float[np.ndarray, "H W *c"]:
     """A map that shows what its picture shows in the picture's size, by its nearest pixels."""
     # one pixel either way: sizes are rounded
     across, down = width * raw.shape[0] / height, height * raw.shape[1] / width
     if abs(across - raw.shape[1]) > across / width and abs(down - raw.shape[0]) > down / height:
         raise DataError(
             f"{path} is {raw.shape[1]} x {raw.shape[0]} pixels, but its picture is {width} x {height}, another "
-            "shape; save the depth map in the picture's shape."
+            "shape; save the map in the picture's shape."
         )
     rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.int64)

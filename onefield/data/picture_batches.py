@@ -66,7 +66,8 @@ class PictureBatches:
             self._scene.limited(rays),
             torch.from_numpy(self._pixels(view, height, width)[window].reshape(rows * columns, -1) / np.float32(255)),
             self._measured(view, height, width)[window].reshape(-1) if self._with_distances else None,
-            None if self._scene.masks is None else self._scene.masks.mask(view)[window].reshape(-1),
+            self._scene.cameras.axis_cosines(rays) if self._with_distances else None,
+            counted=None if self._scene.masks is None else self._scene.masks.mask(view)[window].reshape(-1),
             corner=(top, left),
         )
 

@@ -16,7 +16,7 @@ from onefield.errors import DataError
 from onefield.types import Bounds, PointCloud, Rays
 
 if TYPE_CHECKING:
-    from onefield.data.image_store import DepthStore, ImageStore, MaskStore
+    from onefield.data.image_store import DepthStore, ImageStore, MaskStore, NormalStore
     from onefield.data.sightings import Sightings
 
 # Rotations written as decimal text come back with errors far below this; anything larger is another matrix.
@@ -148,6 +148,7 @@ class Scene:
         mask_meaning: ``"ignore"``, ``"carve"`` or ``"alpha"`` (see `onefield.data.masks`); None without masks.
         masked_views: how many views have a mask.
         depths: measured distances along rays, where the dataset has them.
+        normals: of what pixels show, where the dataset has them.
         points: points from structure from motion or a scanner.
         sightings: pixels at which views saw such points, where the dataset says which did.
         train_indices, test_indices: views to learn from and views held out, int64, disjoint.
@@ -158,7 +159,6 @@ class Scene:
             1 for a bounded scene.
         near, far: limits of what the cameras see, along rays; None where the dataset doesn't say.
         alpha: pictures have four channels, colour straight (not premultiplied).
-        color_space: ``"srgb"``.
         background: ``"white"`` or ``"black"`` where published results composite over it, black where masks carve photos
             without alpha (these show no coloured card there), else None.
         up_estimated: z is up only by a guess from the cameras.
@@ -178,6 +178,7 @@ class Scene:
     mask_meaning: str | None = None
     masked_views: int = 0
     depths: DepthStore | None = None
+    normals: NormalStore | None = None
     points: PointCloud | None = None
     sightings: Sightings | None = None
     bounded: bool = False
@@ -185,7 +186,6 @@ class Scene:
     near: float | None = None
     far: float | None = None
     alpha: bool = False
-    color_space: str = "srgb"
     background: str | None = None
     up_estimated: bool = False
     split_rule: str = ""
@@ -203,8 +203,7 @@ class Scene:
         if self.near is None or self.far is None or rays.camera_indices is None:
             return rays
         owners = self.cameras if cameras is None else cameras
-        forwards = owners.forwards.index_select(0, rays.camera_indices).to(rays.directions)
-        cosines = (rays.directions * forwards).sum(-1).clamp(min=_SMALLEST_COSINE)
+        cosines = owners.axis_cosines(rays).clamp(min=_SMALLEST_COSINE)
         return replace(rays, near=self.near / cosines, far=self.far / cosines)
 
     def image_rays(self, index: int) -> Rays:

@@ -13,7 +13,8 @@ outline the object. A frame without ``mask_path`` has the mask of its name in ``
 
 Depth images (``depth_file_path`` or ``depth_path``) hold depth along the optical axis, in ``depth_unit_scale_factor``
 (or ``integer_depth_scale``) units of the poses, a thousandth where neither is stated; with ``depth_along_rays`` true
-they hold distances along rays.
+they hold distances along rays. Normal maps are named by ``normal_file_path``; see
+`onefield.data.normal_files` for what they hold.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def _view(root: Path, top: JsonObject, frame: JsonObject, splits: dict[str, str]
         with_intrinsics(bare, top, frame),
         mask_path=inside(root, frame.text("mask_path"), frame.where) if "mask_path" in frame else None,
         depth_path=_depth_path(root, frame),
+        normal_path=inside(root, frame.text("normal_file_path"), frame.where) if "normal_file_path" in frame else None,
     )
 
 
