@@ -208,7 +208,8 @@ class Rendering:
         splats: where Gaussians were splatted.
         surface: that was drawn, where it was one of FlexiCubes.
         samples, weights: the packed intervals and their compositing weights (renderers that have them).
-        densities: density at the packed intervals.
+        densities, colors: density and colour at the packed intervals.
+        occupied: the same rays by the field's occupancy as opacity, where the renderer was made for it.
         proposals: for each proposal round (edges ``R S+1``, weights ``R S``); empty for other samplers.
         looks: points at which the field was asked, those included that turned out not to show.
     """
@@ -223,6 +224,8 @@ class Rendering:
     samples: RaySamples | None = None
     weights: Float[Tensor, "N"] | None = None
     densities: Float[Tensor, "N"] | None = None
+    colors: Float[Tensor, "N 3"] | None = None
+    occupied: Rendering | None = None
     proposals: tuple[tuple[Tensor, Tensor], ...] = ()
     looks: int = 0
 

@@ -13,6 +13,7 @@ import torch
 
 from onefield.fields.analytic import BoxField, MixtureField, SphereField, TorusField
 from onefield.fields.composed import ComposedField
+from onefield.fields.distance_and_occupancy import DistanceAndOccupancy
 from onefield.fields.encodings.dense_grid import DenseGridEncoding
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.fourier import FourierEncoding, GaussianFourierEncoding
@@ -167,6 +168,16 @@ FIELDS: dict[str, Callable[[], Field]] = {
         ComposedField(Bounds.cube(1.0), IdentityEncoding(3), Siren(3, 5, 8, 1, 3.0), [OccupancyHead(), PlainColor()])
     ),
     "distance as opacity": lambda: DistanceAsOpacity(distance_field()),
+    "distance and occupancy": lambda: DistanceAndOccupancy(
+        DistanceAsDensity(
+            ComposedField(
+                Bounds.cube(1.0),
+                IdentityEncoding(3),
+                Siren(3, 5, 8, 1, 3.0),
+                [DistanceHead(), OccupancyHead(1, radius=0.5), PlainColor(2)],
+            )
+        )
+    ),
     "cropped": lambda: Cropped(radiance_field(), Bounds.cube(0.5)),
     "transformed": lambda: Transformed(SphereField(), scale=2.0, translation=(1.0, 2.0, 3.0)),
     "gaussians": lambda: GaussianField.at_random(Bounds.cube(1.0), 50),

@@ -12,11 +12,13 @@ from onefield.configs.surfaces import SurfaceGrid
 from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
+from onefield.fields.distance_and_occupancy import DistanceAndOccupancy
 from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonicsEncoding
 from onefield.fields.field import Field
 from onefield.fields.heads.color import ColorHead
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
 from onefield.fields.heads.distance import DistanceHead
+from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.networks.mlp import Mlp
 from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.fields.wrappers import DENSITY_LAWS, ContractedField, DistanceAsDensity
@@ -25,6 +27,8 @@ from onefield.types import Bounds
 # The contraction maps all of space into the cube of twice the region's size (mip-NeRF 360, eq. 10).
 CONTRACTED_HALF_EXTENT = 2.0
 DISTANCE_LAWS = (*DENSITY_LAWS, "neus")
+# Of a distance of about unit slope, as in the code published with the Occ-SDF hybrid.
+_OCCUPANCY_SHARPNESS = 10.0
 
 
 def _region(bounded: bool) -> Bounds:
@@ -46,18 +50,19 @@ def _hash_grid(config: HashField | DistanceField, scale: float) -> HashGridEncod
     )
 
 
-def _color(config: FieldConfig, features: int) -> ColorHead:
+def _color(config: FieldConfig, features: int, first_channel: int = 1) -> ColorHead:
     return ColorHead(
         features,
         SphericalHarmonicsEncoding(),
         config.color_width,
         config.color_layers,
+        first_channel,
         precision=config.precision,
     )
 
 
-def _geometry(config: HashField | FourierField | DistanceField, inputs: int) -> Mlp:
-    return Mlp(inputs, 1 + config.geometry_features, config.width, config.hidden_layers, precision=config.precision)
+def _geometry(config: HashField | FourierField | DistanceField, inputs: int, own: int = 1) -> Mlp:
+    return Mlp(inputs, own + config.geometry_features, config.width, config.hidden_layers, precision=config.precision)
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,9 @@ class DistanceField:
             rays that meet the surface head-on) or ``neus`` (Wang et al. 2021: from the distances at both ends of each
             section, so that weights peak on the surface at any angle).
         beta: first width of the law.
+        occupancy: learn an occupancy beside the distance, from the same network (Occ-SDF hybrid, Lyu et al. 2023);
+            losses whose names begin with ``occupied_`` look at what it shows.
+        inside_out: the first surface is seen from within, as rooms are.
         anneal: share of the run over which ``neus`` comes to trust slopes; 0 trusts them at once.
         first_levels: of the grid at the start, the others following one by one (Neuralangelo, Li et al. 2023); 0
             starts with all.
@@ -180,6 +188,8 @@ class DistanceField:
     sphere_radius: float = 0.5
     law: str = "laplace"
     beta: float = 0.1
+    occupancy: bool = False
+    inside_out: bool = False
     anneal: float = 0.0
     first_levels: int = 0
     growth_end: float = 0.3
@@ -189,14 +199,21 @@ class DistanceField:
         """A distance field of the region; a scene without bounds is cut off at the region's border."""
         del bounded, extent
         encoding = _hash_grid(self, 1.0)
-        network = _geometry(self, encoding.output_dimension)
-        heads = [DistanceHead(self.sphere_radius), _color(self, self.geometry_features)]
+        own = 2 if self.occupancy else 1
+        network = _geometry(self, encoding.output_dimension, own)
+        heads = [
+            DistanceHead(self.sphere_radius, inside_out=self.inside_out),
+            _color(self, self.geometry_features, own),
+        ]
+        if self.occupancy:
+            heads.append(OccupancyHead(1, self.sphere_radius, _OCCUPANCY_SHARPNESS, self.inside_out))
         inner = ComposedField(Bounds.cube(1.0), encoding, network, heads)
         if self.law not in DISTANCE_LAWS:
             raise UsageError(f"Unknown field.law '{self.law}': {nearest_name(self.law, DISTANCE_LAWS)}.")
-        return (
+        field = (
             DistanceAsOpacity(inner, self.beta) if self.law == "neus" else DistanceAsDensity(inner, self.law, self.beta)
         )
+        return DistanceAndOccupancy(field) if self.occupancy else field
 
 
 FieldConfig = (

@@ -19,6 +19,7 @@ from onefield.errors import UsageError, nearest_name
 from onefield.fields.field import Field
 from onefield.losses.line_of_sight import SIGHT_WEIGHT
 from onefield.losses.near_space import NEAR_WEIGHT
+from onefield.losses.occupied import PREFIX
 from onefield.losses.opacity import CARVE_WEIGHT
 from onefield.renderers.background import Background, Black, Learned, Random, White
 from onefield.renderers.gaussian_rays import GaussianRayRenderer
@@ -28,7 +29,7 @@ from onefield.renderers.sampling.sampler import Sampler
 from onefield.renderers.splat import SplatRenderer
 from onefield.renderers.volume import VolumeRenderer
 from onefield.training.appearance import build_appearance
-from onefield.training.method import DEPTH_TERMS, Method
+from onefield.training.method import DEPTH_TERMS, NORMAL_TERMS, RELATIVE_TERMS, Method
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
 
@@ -45,6 +46,8 @@ INTERLEVEL_WEIGHT = 1.0
 # A twentieth of the paper's, which is given to scenes that are nearly learned; here it would take surfels apart. Open
 # scenes get none: where surfels lie apart near the camera it is far too large, and cost `fox` 6 dB.
 DEPTH_DISTORTION_WEIGHT = 50.0
+# Of depth and normals from maps, for the distance and for the occupancy (the code published with the Occ-SDF hybrid).
+RELATIVE_DEPTH_WEIGHT, NORMAL_WEIGHT = 0.1, 0.05
 BY_RAYS = Volume()
 # Losses on the depth that splats themselves show, and those that need whole pictures at all.
 SHAPE_TERMS = ("depth_distortion", "normal_consistency")
@@ -89,28 +92,56 @@ def outlook(scene: Scene) -> Outlook:
 def wanted_losses(
     weights: dict[str, float], scene: Scene, sampler: SamplerConfig, renderer: RendererConfig = BY_RAYS
 ) -> dict[str, float]:
-    """The weights of a configuration, and those that the scene's masks and points and the sampler ask for.
+    """The weights of a configuration, and those that the scene's masks, points and maps and the sampler ask for.
 
     Raises:
-        UsageError: depth is weighed in, but the scene has none.
+        UsageError: depth or normals are weighed in, but the scene has none, or depth in two units.
     """
-    named = [name for name in DEPTH_TERMS if weights.get(name)]
-    if named and scene.depths is None and scene.sightings is None:
-        raise UsageError(
-            f"losses.{named[0]} is {weights[named[0]]:g}, but {scene.path} has neither depth maps nor points that its "
-            "views saw; leave it out, or name depth maps in the dataset (depth_file_path in transforms.json)."
-        )
+    _check_maps(weights, scene, renderer)
     asked = {}
     if scene.mask_meaning == "carve":
         asked["carve"] = CARVE_WEIGHT
     volume = isinstance(renderer, Volume)
+    if any(weight for name, weight in weights.items() if name.startswith(PREFIX)):
+        # what the hybrid was made for
+        if scene.depths is not None and not any(weights.get(name) for name in DEPTH_TERMS):
+            asked |= dict.fromkeys(RELATIVE_TERMS, RELATIVE_DEPTH_WEIGHT)
+        if scene.normals is not None:
+            asked |= dict.fromkeys(NORMAL_TERMS, NORMAL_WEIGHT)
+    relative = any((asked | weights).get(name) for name in RELATIVE_TERMS)
     if volume and scene.sightings is not None and not scene.bounded:
-        asked |= {"line_of_sight": SIGHT_WEIGHT, "near_space": NEAR_WEIGHT}
+        asked |= {"near_space": NEAR_WEIGHT} if relative else {"line_of_sight": SIGHT_WEIGHT, "near_space": NEAR_WEIGHT}
     if volume and isinstance(sampler, Proposal):
         asked["interlevel"] = INTERLEVEL_WEIGHT
     if isinstance(renderer, Splat) and renderer.primitive == "surfels" and scene.bounded:
         asked["depth_distortion"] = DEPTH_DISTORTION_WEIGHT
     return asked | weights
+
+
+def _check_maps(weights: dict[str, float], scene: Scene, renderer: RendererConfig) -> None:
+    named = [name for name in DEPTH_TERMS if weights.get(name)]
+    cure = "; leave it out, or name depth maps in the dataset (depth_file_path in transforms.json)."
+    if named and scene.depths is None and scene.sightings is None:
+        raise UsageError(
+            f"losses.{named[0]} is {weights[named[0]]:g}, but {scene.path} has neither depth maps nor points that its "
+            f"views saw{cure}"
+        )
+    relative = [name for name in RELATIVE_TERMS if weights.get(name)]
+    metric = [name for name in DEPTH_TERMS if weights.get(name) and name not in RELATIVE_TERMS]
+    if relative and scene.depths is None:
+        raise UsageError(f"losses.{relative[0]} is {weights[relative[0]]:g}, but {scene.path} has no depth maps{cure}")
+    if relative and metric:
+        raise UsageError(
+            f"losses.{relative[0]} takes depth maps in any unit and losses.{metric[0]} in the scene's; leave one out."
+        )
+    turned = [name for name in NORMAL_TERMS if weights.get(name)]
+    if turned and scene.normals is None:
+        raise UsageError(
+            f"losses.{turned[0]} is {weights[turned[0]]:g}, but {scene.path} has no normal maps; leave it out, or name "
+            "normal maps in the dataset (normal_file_path in transforms.json)."
+        )
+    if turned and not isinstance(renderer, Volume):
+        raise UsageError(f"losses.{turned[0]} needs samples along rays; leave it out, or take '--method neus'.")
 
 
 @dataclass(frozen=True)
@@ -173,11 +204,11 @@ class MethodConfig:
             background = self._background(scene)
             appearance = build_appearance(self.appearance, len(scene), scene.train_indices, scene.alpha)
         weights = wanted_losses(self.losses, scene, self.sampler, self.renderer)
+        objective = build_objective(weights, built)
         renderer = self._renderer(sampler, background, weights, scene)
         renderer.check(built)
         if isinstance(self.renderer, Volume) and isinstance(self.sampler, Occupancy):
             sampler.mark_invisible(scene.cameras[scene.train_indices])
-        objective = build_objective(weights, built)
         return Method(
             name=self.method,
             field=built,
@@ -210,7 +241,8 @@ class MethodConfig:
                 "it out, or splat (renderer.kind=splat)."
             )
         if isinstance(self.renderer, Volume):
-            return VolumeRenderer(sampler, background, prefilter=self.prefilter)
+            occupied = any(name.startswith(PREFIX) and weight for name, weight in weights.items())
+            return VolumeRenderer(sampler, background, prefilter=self.prefilter, occupied=occupied)
         if isinstance(self.renderer, MeshRaster):
             return MeshRenderer(background)
         if isinstance(self.renderer, RayCast):

@@ -17,14 +17,18 @@ from onefield.losses.depth import depth_term
 from onefield.losses.depth_distortion import depth_distortion_term
 from onefield.losses.distortion import distortion_term
 from onefield.losses.eikonal import eikonal_term
+from onefield.losses.feature_color import feature_color_term
 from onefield.losses.gaussians import opacity_mean_term, scale_mean_term
 from onefield.losses.interlevel import interlevel_term
 from onefield.losses.line_of_sight import line_of_sight_term
 from onefield.losses.near_space import near_space_term
 from onefield.losses.normal_consistency import normal_consistency_term
+from onefield.losses.normals import normals_term
+from onefield.losses.occupied import by_occupancy
 from onefield.losses.opacity import carve_term, mask_term, opacity_entropy_term, silhouette_term
 from onefield.losses.photometric import covered_term, photometric_term
 from onefield.losses.pixel_depths import depth_variation_term, match_distance_term
+from onefield.losses.relative_depth import relative_depth_term
 from onefield.losses.similarity import dissimilarity_term
 from onefield.losses.smoothness import decay_term, variation_term
 from onefield.losses.surfaces import (
@@ -42,6 +46,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "huber": lambda weight: photometric_term("huber", weight),
     "charbonnier": lambda weight: photometric_term("charbonnier", weight),
     "covered_l1": covered_term,
+    "feature_color": feature_color_term,
     "dssim": dissimilarity_term,
     "distortion": distortion_term,
     "depth_distortion": depth_distortion_term,
@@ -52,6 +57,8 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "silhouette": silhouette_term,
     "carve": carve_term,
     "depth": depth_term,
+    "relative_depth": relative_depth_term,
+    "normals": normals_term,
     "line_of_sight": line_of_sight_term,
     "near_space": near_space_term,
     "eikonal": eikonal_term,
@@ -68,6 +75,12 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "bending": bending_term,
     "developability": developability_term,
     "decay": lambda weight: decay_term(_hash_levels, weight),
+    "occupied_l1": lambda weight: by_occupancy(photometric_term("l1", weight)),
+    "occupied_feature_color": lambda weight: by_occupancy(feature_color_term(weight)),
+    "occupied_mask": lambda weight: by_occupancy(mask_term(weight)),
+    "occupied_depth": lambda weight: by_occupancy(depth_term(weight)),
+    "occupied_relative_depth": lambda weight: by_occupancy(relative_depth_term(weight)),
+    "occupied_normals": lambda weight: by_occupancy(normals_term(weight)),
 }
 """Every summand by its name in configurations; a new loss is added here."""
 
@@ -77,6 +90,13 @@ _NEEDED_QUANTITY = {
     "wide_eikonal": "distance",
     "curvature": "distance",
     "near_space": "density",
+    "occupied_l1": "occupancy",
+    "occupied_feature_color": "occupancy",
+    "occupied_mask": "occupancy",
+    "occupied_depth": "occupancy",
+    "occupied_relative_depth": "occupancy",
+    "occupied_normals": "occupancy",
+    "normals": "distance",
 }
 _NEEDED_ENCODING = {
     "variation": DenseGridEncoding,

@@ -24,8 +24,9 @@ def build_strategies(config: FieldConfig, field: Field, scene: Scene) -> tuple[S
 
 def _of_distances(config: DistanceField, field: Field) -> tuple[Strategy, ...]:
     strategies: list[Strategy] = []
-    if isinstance(field, DistanceAsOpacity) and config.anneal > 0:
-        strategies.append(SlopeAnnealing(field, config.anneal))
+    opacity = next((module for module in field.modules() if isinstance(module, DistanceAsOpacity)), None)
+    if opacity is not None and config.anneal > 0:
+        strategies.append(SlopeAnnealing(opacity, config.anneal))
     if config.first_levels > 0 and config.growth_end > 0:
         strategies.append(LevelGrowth(composed_part(field).encoding, config.first_levels, config.growth_end))
     return tuple(strategies)

@@ -20,7 +20,7 @@ from onefield.types import Sample
 
 # A point's density is that of a section this part of the longest side of the domain long: about what a hundred and
 # some samples a ray make of it.
-_POINT_SECTION = 1 / 128
+POINT_SECTION = 1 / 128
 # More occupied than this lets less light through than 8 bits can show, and the logarithm must stay finite.
 _MOST_OCCUPIED = 1 - 2**-20
 
@@ -71,7 +71,7 @@ class OccupancyAsOpacity(Wrapper):
         time: Float[Tensor, "n"] | None,
         want: frozenset[str],
     ) -> Sample:
-        return self._with_density(points, directions, time, want, _POINT_SECTION * max(self.domain.extent))
+        return self._with_density(points, directions, time, want, POINT_SECTION * max(self.domain.extent))
 
     def _with_density(
         self,

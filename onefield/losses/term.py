@@ -11,6 +11,12 @@ from torch import Tensor
 from onefield.fields.field import Field
 from onefield.types import Rays, Rendering, Sample
 
+Photographed = Callable[[Float[Tensor, "R 3"], Float[Tensor, "R"]], Float[Tensor, "R 3"]]
+
+
+def _unchanged(colors: Tensor, opacity: Tensor) -> Tensor:
+    return colors
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -24,7 +30,11 @@ class Evidence:
         sample, points: where the field was asked itself.
         target_opacity: true opacity of each ray in [0, 1], where the data has alpha or masks.
         target_depth: true distance along each ray in world units, NaN where unknown.
+        target_normal: true unit normal of what each ray sees, world axes, NaN where unknown.
+        cosines: of the angles between the rays and their cameras' optical axes, where ``target_depth`` is given.
         progress: share of the run that is done, for what begins late.
+        as_photographed: from other colours of the rays and their opacity to what the rays' photos would show, by what
+            was learned of each photo's exposure; ``prediction`` has been through it.
     """
 
     prediction: Float[Tensor, "*b c"]
@@ -36,7 +46,10 @@ class Evidence:
     points: Tensor | None = None
     target_opacity: Float[Tensor, "R"] | None = None
     target_depth: Float[Tensor, "R"] | None = None
+    target_normal: Float[Tensor, "R 3"] | None = None
+    cosines: Float[Tensor, "R"] | None = None
     progress: float = 1.0
+    as_photographed: Photographed = _unchanged
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from onefield.cameras import Cameras
 from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.fields.gradients import spatial_gradient
+from onefield.fields.section_occupancy import occupied_density
 from onefield.fields.section_opacity import AnswersSections
 from onefield.kernels.composite import composite, rendering_weights
 from onefield.renderers.background import Background, Black
@@ -29,6 +30,7 @@ from onefield.types import Rays, RaySamples, RenderedImage, Rendering, Sample
 LEAST_WEIGHT = 1e-4
 # Points that are looked at together: their features stay in a processor's caches, and memory stays bounded.
 LOOK = 2**15
+_IF_OCCUPIED = {False: (), True: ("occupancy",)}
 
 
 @final
@@ -44,6 +46,7 @@ class VolumeRenderer(Renderer):
         *,
         early_stop: float = 1e-4,
         prefilter: bool = True,
+        occupied: bool = False,
     ) -> None:
         """Makes a renderer.
 
@@ -54,18 +57,20 @@ class VolumeRenderer(Renderer):
             prefilter: ask without gradients first, from near to far until all is hidden, and go on only with samples
                 that weigh at least `LEAST_WEIGHT`. Worth it where samples are many; samplers with proposals have few
                 and keep all.
+            occupied: while gradients are wanted, render by the field's occupancy, too (`Rendering.occupied`).
         """
         super().__init__()
         self.sampler = sampler
         self.background = Black() if background is None else background
         self.early_stop = early_stop
         self.prefilter = prefilter
+        self.occupied = occupied
 
     def check(self, field: Field) -> None:
         """Says at once whether a field can be rendered.
 
         Raises:
-            UsageError: it lacks density or colour.
+            UsageError: it lacks density or colour, or the occupancy that this renderer was made for.
         """
         missing = {"density", "color"} - field.provides
         if missing:
@@ -73,6 +78,8 @@ class VolumeRenderer(Renderer):
                 f"Volume rendering needs density and color, but {type(field).__name__} provides only "
                 f"{', '.join(sorted(field.provides))}; wrap distances in DistanceAsDensity or add the missing head."
             )
+        if self.occupied and "occupancy" not in field.provides:
+            raise UsageError(f"Rendering by occupancy needs a field with one; {type(field).__name__} has none.")
 
     def prepare(self, field: Field, step: int, generator: torch.Generator) -> None:
         """Lets the sampler look at the field."""
@@ -155,7 +162,7 @@ class VolumeRenderer(Renderer):
                 if quantiles:
                     depths.append(opacity_quantiles(shaded.densities, shaded.samples, quantiles))
                 # the samples of a whole picture would break any budget
-                parts.append(replace(shaded, samples=None, weights=None, densities=None))
+                parts.append(replace(shaded, samples=None, weights=None, densities=None, colors=None))
         height, width = int(cameras.height[index]), int(cameras.width[index])
         return RenderedImage(
             color=torch.cat([part.color for part in parts]).reshape(height, width, 3),
@@ -171,33 +178,56 @@ class VolumeRenderer(Renderer):
         samples, looks, answer = sampling.samples, len(sampling.samples), None
         if self._filters(sampling):
             samples, looks, answer = self._visible(field, rays, samples)
+        occupied = self._renders_occupancy
         if answer is None:
-            answer = _asked(field, rays, samples, ("density", "color"))
-        density, color = answer.density.float(), answer.color.float()
-        weights, color, depth, opacity = composite(
+            answer = _asked(field, rays, samples, ("density", "color", *_IF_OCCUPIED[occupied]))
+        color = answer.color.float()
+        shown = self._blended(answer.density.float(), color, samples, behind)
+        if occupied:
+            density = occupied_density(answer.occupancy.float(), samples.ends - samples.starts)
+            shown = replace(shown, occupied=self._blended(density, color, samples, behind))
+        return replace(
+            shown,
+            normal=_normals(field, rays, samples, shown.weights) if normals else None,
+            proposals=sampling.proposals,
+            looks=looks,
+        )
+
+    def _blended(
+        self,
+        density: Float[Tensor, "N"],
+        color: Float[Tensor, "N 3"],
+        samples: RaySamples,
+        behind: Float[Tensor, "R 3"],
+    ) -> Rendering:
+        """What rays show of samples with these densities."""
+        weights, blend, depth, opacity = composite(
             density, color, samples.starts, samples.ends, samples.offsets, self.early_stop
         )
         hit = opacity > 0
         return Rendering(
-            color=color + (1 - opacity)[:, None] * behind,
+            color=blend + (1 - opacity)[:, None] * behind,
             depth=torch.where(hit, depth / torch.where(hit, opacity, 1.0), 0.0),
             opacity=opacity,
-            normal=_normals(field, rays, samples, weights) if normals else None,
             samples=samples,
             weights=weights,
             densities=density,
-            proposals=sampling.proposals,
-            looks=looks,
+            colors=color,
         )
+
+    @property
+    def _renders_occupancy(self) -> bool:
+        return self.occupied and torch.is_grad_enabled()
 
     def _filters(self, sampling: Sampling) -> bool:
         return self.prefilter and not sampling.proposals
 
     def _visible(self, field: Field, rays: Rays, samples: RaySamples) -> tuple[RaySamples, int, Sample | None]:
         """The samples that show, at how many the field was asked, and its answer, if that needs no gradients."""
-        learning = torch.is_grad_enabled()
-        want = ("density",) if learning else ("density", "color")
+        learning, occupied = torch.is_grad_enabled(), self._renders_occupancy
+        want = ("density", *_IF_OCCUPIED[occupied]) if learning else ("density", "color")
         density = samples.starts.new_zeros(len(samples))
+        solid = samples.starts.new_zeros(len(samples) if occupied else 0)
         color = samples.starts.new_zeros(0 if learning else len(samples), 3)
 
         def ask(numbers: Tensor) -> Tensor:
@@ -205,21 +235,30 @@ class VolumeRenderer(Renderer):
                 part = RaySamples(samples.ray_indices[some], samples.starts[some], samples.ends[some], samples.offsets)
                 answer = _asked(field, rays, part, want)
                 density[some] = answer.density.float()
+                if occupied:
+                    solid[some] = occupied_density(answer.occupancy.float(), part.ends - part.starts)
                 if not learning:
                     color[some] = answer.color.float()
-            return density[numbers]
+            # a ray goes on until neither lets light through
+            return torch.minimum(density[numbers], solid[numbers]) if occupied else density[numbers]
 
         with torch.no_grad():
             looks = ask_front_to_back(samples, ask, max(self.early_stop, LEAST_WEIGHT))
-            weights = rendering_weights(density, samples.starts, samples.ends, samples.offsets, self.early_stop)
-            # negated, so that values that are not numbers stay and are noticed
-            shown = ~(weights < LEAST_WEIGHT)
+            shown = self._shows(density, samples)
+            if occupied:
+                shown |= self._shows(solid, samples)
             kept = shown.nonzero()[:, 0]
             before = torch.cat([kept.new_zeros(1), shown.cumsum(0)])
             visible = RaySamples(
                 samples.ray_indices[kept], samples.starts[kept], samples.ends[kept], before[samples.offsets]
             )
         return visible, looks, None if learning else Sample(density=density[kept], color=color[kept])
+
+    def _shows(self, density: Float[Tensor, "N"], samples: RaySamples) -> Bool[Tensor, "N"]:
+        """Which samples with these densities change a pixel."""
+        weights = rendering_weights(density, samples.starts, samples.ends, samples.offsets, self.early_stop)
+        # negated, so that values that are not numbers stay and are noticed
+        return ~(weights < LEAST_WEIGHT)
 
 
 def _asked(field: Field, rays: Rays, samples: RaySamples, want: tuple[str, ...]) -> Sample:

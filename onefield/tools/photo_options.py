@@ -72,6 +72,9 @@ def supervision_lines(scene: Scene, method: Method) -> list[str]:
     if scene.depths is not None:
         use = "learned from" if method.wants_distances else "not used; --set losses.depth=0.1 learns from them"
         lines.append(f"depth maps: {scene.depths.count} of {len(scene)} views ({use})")
+    if scene.normals is not None:
+        use = "learned from" if method.wants_normals else "not used; --set losses.normals=0.05 learns from them"
+        lines.append(f"normal maps: {scene.normals.count} of {len(scene)} views ({use})")
     how = protocol(method, "held-out")
     if how != WHOLE:
         lines.append(f"held-out views: {how}; figures while training are without that fit")

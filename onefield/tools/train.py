@@ -51,7 +51,8 @@ def run_command(
         scene: folder of the dataset (its format is found out), or of plain photos, or a video, which are processed
             first; with --resume the folder of a run, or one above it.
         method: preset: ngp (hash grid and occupancy grid), nerfacto (hash grid and proposals), dense (grid), nerf
-            (network), sdf (surface), flexicubes (mesh, from photos with masks), splat (Gaussians), surfels (flat
+            (network), sdf (surface), neus (surface, sharp), occ-sdf (surface, from distance and occupancy; learns from
+            maps of depth and normals), flexicubes (mesh, from photos with masks), splat (Gaussians), surfels (flat
             Gaussians, for surfaces), raygauss (rays through Gaussians) or sparse-splat (two to five photos with depth);
             auto takes ngp for objects before nothing and nerfacto for open scenes.
         steps: training steps.

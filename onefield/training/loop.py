@@ -235,9 +235,13 @@ def _learn(state: TrainingState, other: TrainingState | None) -> StepResult:
     colors, rays = batch.colors, batch.rays if method.poses is None else method.poses(batch.rays)
     background = method.renderer.background(rays, state.generator)
     rendering = method.renderer.render(method.field, rays, state.generator, background=background)
-    prediction = rendering.color
-    if method.appearance is not None:
-        prediction = method.appearance.of_images(prediction, rendering.opacity, background, rays.camera_indices)
+
+    def as_photographed(shown: Tensor, opacity: Tensor) -> Tensor:
+        if method.appearance is None:
+            return shown
+        return method.appearance.of_images(shown, opacity, background, rays.camera_indices)
+
+    prediction = as_photographed(rendering.color, rendering.opacity)
     target = composite_alpha(colors, background)
     judgement = None
     if method.distractors is not None:
@@ -253,7 +257,10 @@ def _learn(state: TrainingState, other: TrainingState | None) -> StepResult:
         rays=rays,
         target_opacity=colors[:, 3] if colors.shape[1] == 4 else None,
         target_depth=batch.distances,
+        target_normal=batch.normals,
+        cosines=batch.cosines,
         progress=state.progress,
+        as_photographed=as_photographed,
     )
     terms = {term.name: term.weight * term.evaluate(evidence) for term in method.objective}
     agrees = judgement is not None and state.progress >= WARM_UP

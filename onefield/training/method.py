@@ -22,8 +22,12 @@ from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
 from onefield.types import Rendering
 
+# Losses that compare with known depth in an unknown unit.
+RELATIVE_TERMS = ("relative_depth", "occupied_relative_depth")
 # Losses that compare with known distances.
-DEPTH_TERMS = ("depth", "line_of_sight")
+DEPTH_TERMS = ("depth", "line_of_sight", "occupied_depth", *RELATIVE_TERMS)
+# Losses that compare with known normals.
+NORMAL_TERMS = ("normals", "occupied_normals")
 
 
 class Strategy(ABC):
@@ -100,13 +104,25 @@ class Method:
 
     def batches(self, scene: Scene, indices: Sequence[int] | Tensor, seed: int) -> RayBatches | PictureBatches:
         """What to train on or to check against: rays of many views, or whole pictures, as the renderer takes them."""
-        kind = PictureBatches if self.renderer.takes_pictures else RayBatches
-        return kind(scene, indices, seed=seed, distances=self.wants_distances)
+        if self._weighs(RELATIVE_TERMS):
+            # points have distances in the scene's unit, and maps have not
+            scene = replace(scene, sightings=None)
+        if self.renderer.takes_pictures:
+            return PictureBatches(scene, indices, seed=seed, distances=self.wants_distances)
+        return RayBatches(scene, indices, seed=seed, distances=self.wants_distances, normals=self.wants_normals)
 
     @property
     def wants_distances(self) -> bool:
         """Whether the objective compares with measured depth."""
-        return any(term.name in DEPTH_TERMS for term in self.objective)
+        return self._weighs(DEPTH_TERMS)
+
+    @property
+    def wants_normals(self) -> bool:
+        """Whether the objective compares with known normals."""
+        return self._weighs(NORMAL_TERMS)
+
+    def _weighs(self, names: tuple[str, ...]) -> bool:
+        return any(term.name in names for term in self.objective)
 
     def parameter_groups(self) -> dict[str, str]:
         """The rate group of every parameter, by the name it has in `model`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from onefield.configs.renderers import Splat
 from onefield.configs.samplers import Occupancy, Proposal
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
+from onefield.data.image_store import DepthStore, NormalStore
 from onefield.data.scene import Scene
 from onefield.data.sightings import Sightings
 from onefield.errors import UsageError
@@ -22,6 +25,7 @@ from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.renderers.schools import ONEFIELD, SCHOOLS, School
 from onefield.training.level_growth import LevelGrowth
 from onefield.training.loop import take_step
+from onefield.training.method import DEPTH_TERMS, NORMAL_TERMS, RELATIVE_TERMS
 from onefield.training.slope_annealing import SlopeAnnealing
 from onefield.training.state import TrainingState
 from onefield.types import PointCloud
@@ -50,12 +54,14 @@ def test_every_preset_takes_finite_steps(scene: Scene, name: str, bounded: bool)
 
 
 PRESET_OF_TERM = dict.fromkeys(("eikonal", "wide_eikonal", "curvature"), "sdf")
+OF_OCCUPANCY = ("occupied_l1", "occupied_feature_color", "occupied_mask")
+PRESET_OF_TERM |= dict.fromkeys(OF_OCCUPANCY, "occ-sdf")
 PRESET_OF_TERM |= {"variation": "dense", "interlevel": "nerf", "dssim": "splat"}
 PRESET_OF_TERM |= {"depth_distortion": "surfels", "normal_consistency": "surfels"}
 OF_SURFACES = ("deviation", "sign_changes", "weight_change", "bending", "developability")
 PRESET_OF_TERM |= dict.fromkeys(OF_SURFACES, "flexicubes")
 # these need what the demo scene lacks, and are tested with it elsewhere
-NEED_MAPS = {"depth", "line_of_sight", "carve", "depth_variation", "match_distance"}
+NEED_MAPS = {*DEPTH_TERMS, *NORMAL_TERMS, "carve", "depth_variation", "match_distance"}
 
 
 @pytest.mark.parametrize("term", sorted(set(TERMS) - NEED_MAPS))
@@ -130,6 +136,57 @@ def test_slopes_are_trusted_and_levels_added_in_the_course_of_a_run_of_neus(scen
     assert at_once.field.certainty == 1
     with pytest.raises(UsageError, match="can't use 9"):
         changed(preset("neus"), ["field.first_levels=9"]).build(scene)
+
+
+def test_the_hybrid_starts_as_one_ball_for_distance_and_occupancy(scene: Scene) -> None:
+    method = preset("occ-sdf").build(scene)
+    assert method.renderer.occupied
+    surface = torch.nn.functional.normalize(torch.randn(20, 3, generator=torch.Generator().manual_seed(1)), dim=-1) / 2
+    sample = method.field.query(surface, want=("distance", "occupancy"))
+    # the network's own part is small, not 0
+    assert sample.distance.abs().max() < 0.05
+    assert (sample.occupancy - 0.5).abs().max() < 0.1
+    room = changed(preset("occ-sdf"), ["field.inside_out=true", "field.law=neus", "field.anneal=0.1"]).build(scene)
+    middle = room.field.query(torch.zeros(1, 3), want=("distance", "occupancy"))
+    assert middle.distance.item() > 0.4
+    assert middle.occupancy.item() < 0.1
+    assert [type(strategy) for strategy in room.strategies] == [SlopeAnnealing, LevelGrowth]
+    without = changed(preset("sdf"), ["losses.occupied_l1=1"])
+    with pytest.raises(UsageError, match="needs a field with occupancy"):
+        without.build(scene)
+
+
+def test_the_hybrid_learns_from_maps_of_depth_and_normals(scene: Scene, tmp_path: Path) -> None:
+    np.save(tmp_path / "depth.npy", np.random.default_rng(0).uniform(1, 2, (16, 16)))
+    np.save(tmp_path / "normals.npy", np.tile(np.float32([0, 0.6, 0.8]), (16, 16, 1)))
+    depths, normals = (
+        DepthStore(scene.cameras, [tmp_path / "depth.npy"] * len(scene), 1.0),
+        NormalStore(scene.cameras, [tmp_path / "normals.npy"] * len(scene)),
+    )
+    mapped = dataclasses.replace(scene, depths=depths, normals=normals)
+    method = changed(preset("occ-sdf"), ["training.first_rays=256"]).build(mapped)
+    result = take_step(TrainingState.begin(method, method.batches(mapped, mapped.train_indices, 0)))
+    assert result.trouble is None
+    assert all(result.terms[name] > 0 for name in (*RELATIVE_TERMS, *NORMAL_TERMS))
+    metric = changed(preset("occ-sdf"), ["losses.depth=0.1", "losses.normals=0"]).build(mapped)
+    assert {term.name for term in metric.objective} & {*DEPTH_TERMS, *NORMAL_TERMS} == {"depth", "occupied_normals"}
+    # others are not told to
+    assert wanted_losses({"huber": 1.0}, mapped, Occupancy()) == {"huber": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["losses.normals=0.1"], "has no normal maps; leave it out, or name"),
+        (["losses.relative_depth=0.1"], "has no depth maps; leave it out, or name"),
+        (["losses.relative_depth=0.1", "losses.depth=0.1"], "in any unit and losses.depth in the scene's"),
+    ],
+)
+def test_maps_that_are_not_there_or_in_two_units_are_told(scene: Scene, assignments: list[str], words: str) -> None:
+    stated = dataclasses.replace(scene, depths=DepthStore(scene.cameras, [], 1.0)) if len(assignments) > 1 else scene
+    seen = dataclasses.replace(stated, sightings=Sightings(*(torch.zeros(1, dtype=torch.int64) for _ in range(4))))
+    with pytest.raises(UsageError, match=words):
+        wanted_losses(changed(preset("sdf"), assignments).losses, seen, Occupancy())
 
 
 @pytest.mark.parametrize("name", ON_PHOTOS_ALONE)

@@ -232,3 +232,44 @@ def test_field_without_color_is_refused():
 
     with pytest.raises(UsageError, match="needs density and color"):
         VolumeRenderer(UniformSampler()).check(Bare())
+
+
+class HalfSpace(Field):
+    """A distance far from everything, and a solid that is evenly occupied where x > 0."""
+
+    provides = frozenset({"density", "occupancy", "color"})
+    domain = Bounds.cube(1.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(0.3))
+
+    def _evaluate(self, points, directions, time, want) -> Sample:
+        behind = (points[:, 0] > 0).to(points)
+        return Sample(
+            density=torch.zeros_like(behind), occupancy=behind * self.share, color=torch.full_like(points, 0.25)
+        )
+
+
+def test_occupancy_is_rendered_beside_density_where_density_sees_nothing() -> None:
+    field = HalfSpace()
+    rays = Rays(
+        torch.tensor([[-3.0, 0.1, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([2.0]), torch.tensor([4.0])
+    )
+    renderer = VolumeRenderer(UniformSampler(8), White(), occupied=True, early_stop=0.0)
+    rendering = renderer.render(field, rays)
+    # four of the eight sections of a quarter lie behind x = 0
+    share, left = 0.3, 0.7**4
+    shown = rendering.occupied
+    assert rendering.opacity.item() == 0
+    assert shown.opacity.item() == pytest.approx(1 - left)
+    assert shown.color[0, 0].item() == pytest.approx(0.25 * (1 - left) + left)
+    weights = [share * 0.7**index for index in range(4)]
+    depth = sum(w * (3.125 + 0.25 * index) for index, w in enumerate(weights)) / sum(weights)
+    assert shown.depth.item() == pytest.approx(depth)
+    shown.opacity.sum().backward()
+    assert field.share.grad.item() == pytest.approx(4 * 0.7**3, rel=1e-4)
+    with torch.no_grad():
+        assert renderer.render(field, rays).occupied is None
+    with pytest.raises(UsageError, match="Learnable has none"):
+        renderer.check(Learnable())

@@ -7,6 +7,7 @@ from onefield.configs.presets.nerf import NERF
 from onefield.configs.presets.nerfacto import NERFACTO
 from onefield.configs.presets.neus import NEUS
 from onefield.configs.presets.ngp import NGP
+from onefield.configs.presets.occ_sdf import OCC_SDF
 from onefield.configs.presets.raygauss import RAYGAUSS
 from onefield.configs.presets.sdf import SDF
 from onefield.configs.presets.sparse_splat import SPARSE_SPLAT
@@ -20,7 +21,7 @@ AUTO = "auto"
 
 PRESETS: dict[str, MethodConfig] = {
     preset.method: preset
-    for preset in (NGP, NERFACTO, NERF, DENSE, SDF, NEUS, FLEXICUBES, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
+    for preset in (NGP, NERFACTO, NERF, DENSE, SDF, NEUS, OCC_SDF, FLEXICUBES, SPLAT, SURFELS, RAYGAUSS, SPARSE_SPLAT)
 }
 
 
