@@ -18,6 +18,7 @@ from torch import Tensor
 from onefield.cameras import Cameras
 from onefield.data.depth_files import read_depth
 from onefield.data.images import decode, decode_mask, decode_outline
+from onefield.data.masks import colors_of_marked
 from onefield.data.normal_files import read_normals
 from onefield.errors import DataError, UsageError
 
@@ -175,7 +176,7 @@ class ImageStore:
             values = np.concatenate([values, np.full_like(values[..., :1], 255)], axis=-1)
         if picture.object_mask is not None:
             outline = decode_outline(picture.object_mask, picture.size, oriented=picture.oriented)
-            values = values.copy()
+            values = np.concatenate([colors_of_marked(values[..., :3], outline), values[..., 3:]], axis=-1)
             values[..., 3] = (values[..., 3].astype(np.uint16) * outline + 127) // 255
         return np.ascontiguousarray(values)
 

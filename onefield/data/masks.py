@@ -11,12 +11,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+from scipy.spatial import cKDTree
+
 from onefield.data.dataset_paths import IMAGE_SUFFIXES, inside, is_file, is_folder
 from onefield.data.images import ImageHeader
 from onefield.errors import DataError
 
 MASK_USES = ("auto", "ignore", "carve", "alpha", "none")
 _FOLDERS = ("masks", "mask")
+# Of a pixel that a mask marks whole.
+_WHOLE = 255
 # Folders that hold pictures and are left out of the names of their masks; splits such as train/ are not.
 _IMAGE_FOLDERS = ("images", "image", "input", "images_2", "images_4", "images_8", "rgb")
 
@@ -79,3 +85,32 @@ def check_mask_size(mask: Path, header: ImageHeader, image: Path, size: tuple[in
             f"{mask} is {found[0]} x {found[1]} pixels, but its picture {image} is {size[0]} x {size[1]}, another "
             "shape; save the mask in the picture's size."
         )
+
+
+def colors_of_marked(
+    colors: UInt8[np.ndarray, "H W 3"], outline: UInt8[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A photo's colours with those on the mask's edge taken from inside: straight colours, as alpha asks for.
+
+    Where a mask marks a share of a pixel, the photo shows that share of the object over whatever stood behind it.
+    Composited once more, what stood behind would count: with black behind a white object and half a pixel marked, as a
+    quarter of white less. So these pixels take the colour of the nearest one that is marked whole.
+
+    Args:
+        outline: share of each pixel that is marked, 255 for all of it. Without pixels marked whole nothing changes.
+    """
+    whole = outline == _WHOLE
+    part = (outline > 0) & ~whole
+    if not part.any() or not whole.any():
+        return colors
+    surrounded = whole.copy()
+    surrounded[1:] &= whole[:-1]
+    surrounded[:-1] &= whole[1:]
+    surrounded[:, 1:] &= whole[:, :-1]
+    surrounded[:, :-1] &= whole[:, 1:]
+    # none that is surrounded is the nearest of any other
+    border = np.argwhere(whole & ~surrounded)
+    nearest = border[cKDTree(border).query(np.argwhere(part))[1]]
+    changed = colors.copy()
+    changed[part] = colors[nearest[:, 0], nearest[:, 1]]
+    return changed

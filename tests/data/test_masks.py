@@ -12,6 +12,7 @@ from PIL import Image
 
 from onefield.data.batches import RayBatches
 from onefield.data.formats import load_scene
+from onefield.data.image_store import ImageStore, Picture
 from onefield.data.masks import mask_beside
 from onefield.errors import DataError, UsageError
 
@@ -62,6 +63,29 @@ def test_alpha_masks_are_the_pictures_alpha(masked):
     right, colors = drawn(scene)
     assert torch.equal(colors[:, 3] == 0, right)
     assert (scene.mask_meaning, scene.alpha, scene.background) == ("alpha", True, None)
+
+
+def test_what_stood_behind_an_object_does_not_count_on_the_edge_of_its_mask(tmp_path):
+    """A disc of one colour over another: composited over a third, it must be as if it had been drawn there."""
+    down, across = np.mgrid[0:64, 0:64] - 31.5
+    share = (20 - np.hypot(down, across)).clip(-2, 2) / 4 + 0.5
+    disc, behind, third = (
+        np.array(color) for color in ([220.0, 40.0, 30.0], [20.0, 200.0, 240.0], [255.0, 255.0, 255.0])
+    )
+    outline = np.rint(255 * share).astype(np.uint8)
+    known = outline[..., None] / 255
+    Image.fromarray(np.rint(known * disc + (1 - known) * behind).astype(np.uint8)).save(tmp_path / "photo.png")
+    Image.fromarray(outline).save(tmp_path / "mask.png")
+    store = ImageStore([Picture(tmp_path / "photo.png", (64, 64), object_mask=tmp_path / "mask.png")], 4)
+    seen = store.image(0).numpy()
+    over = seen[..., 3:] * seen[..., :3] * 255 + (1 - seen[..., 3:]) * third
+    np.testing.assert_allclose(over, known * disc + (1 - known) * third, atol=1)
+    # smaller pictures have edges that are shared by pixels even where the mask has none
+    Image.fromarray(np.where(outline > 127, 255, 0).astype(np.uint8)).save(tmp_path / "mask.png")
+    Image.fromarray(np.where(outline[..., None] > 127, disc, behind).astype(np.uint8)).save(tmp_path / "photo.png")
+    small = ImageStore([Picture(tmp_path / "photo.png", (16, 16), object_mask=tmp_path / "mask.png")], 4).pixels(0)
+    assert small[..., 3][small[..., 3] < 255].max() > 0
+    assert (small[..., :3][small[..., 3] > 0] == disc).all()
 
 
 def test_masks_can_be_disregarded_and_other_words_are_refused(masked):
