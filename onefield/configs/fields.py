@@ -13,7 +13,13 @@ from onefield.data.scene import Scene
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
 from onefield.fields.distance_and_occupancy import DistanceAndOccupancy
-from onefield.fields.encodings import DenseGridEncoding, FourierEncoding, HashGridEncoding, SphericalHarmonicsEncoding
+from onefield.fields.encodings import (
+    DenseGridEncoding,
+    FourierEncoding,
+    HashGridEncoding,
+    QuantizedEncoding,
+    SphericalHarmonicsEncoding,
+)
 from onefield.fields.field import Field
 from onefield.fields.heads.color import ColorHead
 from onefield.fields.heads.density import ExponentialDensity, SoftplusDensity
@@ -169,6 +175,8 @@ class DistanceField:
             losses whose names begin with ``occupied_`` look at what it shows.
         inside_out: the first surface is seen from within, as rooms are.
         anneal: share of the run over which ``neus`` comes to trust slopes; 0 trusts them at once.
+        quantized_cells: along each axis of the region, to whose centres coordinates are snapped before the grid sees
+            them (CQ-NIR, Jiang et al. 2023); 0 takes them as they are.
         first_levels: of the grid at the start, the others following one by one (Neuralangelo, Li et al. 2023); 0
             starts with all.
         growth_end: share of the run at which all levels are in use.
@@ -191,6 +199,7 @@ class DistanceField:
     occupancy: bool = False
     inside_out: bool = False
     anneal: float = 0.0
+    quantized_cells: int = 0
     first_levels: int = 0
     growth_end: float = 0.3
     precision: str = "mixed"
@@ -198,7 +207,8 @@ class DistanceField:
     def build(self, bounded: bool, extent: float) -> Field:
         """A distance field of the region; a scene without bounds is cut off at the region's border."""
         del bounded, extent
-        encoding = _hash_grid(self, 1.0)
+        grid = _hash_grid(self, 1.0)
+        encoding = QuantizedEncoding(grid, self.quantized_cells) if self.quantized_cells else grid
         own = 2 if self.occupancy else 1
         network = _geometry(self, encoding.output_dimension, own)
         heads = [

@@ -9,6 +9,7 @@ from torch import Tensor
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings import DenseGridEncoding, HashGridEncoding
+from onefield.fields.encodings.hash_grid import grid_within
 from onefield.fields.field import Field
 from onefield.fields.pixel_gaussians import PixelGaussians
 from onefield.fields.shaded_surface import HasSurface
@@ -160,5 +161,5 @@ def _dense_grids(field: Field) -> list[Tensor]:
 
 
 def _hash_levels(field: Field) -> list[Tensor]:
-    encoding = composed_part(field).encoding
-    return [encoding.level(index) for index in range(encoding.layout.levels)]
+    grid = grid_within(composed_part(field).encoding)
+    return [grid.level(index) for index in range(grid.layout.levels)]

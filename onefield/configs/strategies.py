@@ -5,6 +5,7 @@ from __future__ import annotations
 from onefield.configs.fields import STARTED_FROM_SCENE, DenseField, DistanceField, FieldConfig
 from onefield.configs.objective import composed_part
 from onefield.data.scene import Scene
+from onefield.fields.encodings.hash_grid import grid_within
 from onefield.fields.field import Field
 from onefield.fields.section_opacity import DistanceAsOpacity
 from onefield.training.growth import GridGrowth
@@ -28,5 +29,7 @@ def _of_distances(config: DistanceField, field: Field) -> tuple[Strategy, ...]:
     if opacity is not None and config.anneal > 0:
         strategies.append(SlopeAnnealing(opacity, config.anneal))
     if config.first_levels > 0 and config.growth_end > 0:
-        strategies.append(LevelGrowth(composed_part(field).encoding, config.first_levels, config.growth_end))
+        strategies.append(
+            LevelGrowth(grid_within(composed_part(field).encoding), config.first_levels, config.growth_end)
+        )
     return tuple(strategies)

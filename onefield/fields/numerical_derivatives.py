@@ -10,7 +10,7 @@ from torch import Tensor
 
 from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
-from onefield.fields.encodings.hash_grid import HashGridEncoding
+from onefield.fields.encodings.hash_grid import grid_within
 from onefield.fields.field import Field
 
 # Corners of a regular tetrahedron about the origin: as vectors they add up to nothing, their outer products to four
@@ -59,6 +59,7 @@ def finest_cell(field: Field) -> float:
         UsageError: the field has no hash grid.
     """
     for module in field.modules():
-        if isinstance(module, ComposedField) and isinstance(module.encoding, HashGridEncoding):
-            return max(module.domain.extent) / module.encoding.layout.resolutions[module.encoding.active_levels - 1]
+        grid = grid_within(module.encoding) if isinstance(module, ComposedField) else None
+        if grid is not None:
+            return max(module.domain.extent) / grid.layout.resolutions[grid.active_levels - 1]
     raise UsageError(f"{type(field).__name__} has no hash grid whose cells could say how far differences reach.")

@@ -189,6 +189,23 @@ def test_maps_that_are_not_there_or_in_two_units_are_told(scene: Scene, assignme
         wanted_losses(changed(preset("sdf"), assignments).losses, seen, Occupancy())
 
 
+def test_distances_can_be_asked_at_the_centres_of_cells(scene: Scene) -> None:
+    changes = ["field.quantized_cells=100", "training.first_rays=64", "losses.decay=0.1"]
+    method = changed(preset("neus"), changes).build(scene)
+    # the head's sphere is added at the points themselves, so its share is taken off
+    middle = torch.tensor([[0.41, -0.31, 0.11]])
+    shifted = middle + torch.tensor([[0.009, -0.009, 0.009]])
+    features = [method.field.inner.query(points, want=("features",)).features for points in (middle, shifted)]
+    assert torch.equal(*features)
+    beyond = method.field.inner.query(middle + 0.011, want=("features",)).features
+    assert not torch.equal(features[0], beyond)
+    assert [type(strategy) for strategy in method.strategies] == [SlopeAnnealing, LevelGrowth]
+    result = take_step(TrainingState.begin(method, method.batches(scene, scene.train_indices, 0)))
+    assert result.trouble is None
+    with pytest.raises(UsageError, match="at least 2 cells"):
+        changed(preset("sdf"), ["field.quantized_cells=1"]).build(scene)
+
+
 @pytest.mark.parametrize("name", ON_PHOTOS_ALONE)
 def test_poses_and_colours_learn_with_every_preset(scene: Scene, name: str) -> None:
     changes = ["training.first_rays=64", "refine_poses=true", "appearance=affine"]

@@ -93,3 +93,8 @@ class HashGridEncoding(Encoding):
         """The entries of one level, coarsest first, as a view of the table."""
         first = self.layout.offsets[index]
         return self.table[first : first + self.layout.sizes[index]]
+
+
+def grid_within(encoding: Encoding) -> HashGridEncoding | None:
+    """The hash grid that an encoding is, or asks; None where there is none."""
+    return next((part for part in encoding.modules() if isinstance(part, HashGridEncoding)), None)
