@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -61,5 +62,5 @@ def finest_cell(field: Field) -> float:
     for module in field.modules():
         grid = grid_within(module.encoding) if isinstance(module, ComposedField) else None
         if grid is not None:
-            return max(module.domain.extent) / grid.layout.resolutions[grid.active_levels - 1]
+            return max(module.domain.extent) / grid.layout.resolutions[math.ceil(grid.active_levels) - 1]
     raise UsageError(f"{type(field).__name__} has no hash grid whose cells could say how far differences reach.")

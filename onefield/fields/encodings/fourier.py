@@ -9,15 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.errors import UsageError
-from onefield.fields.encodings.encoding import Encoding
+from onefield.fields.encodings.levelled import LevelledEncoding
 
 
-class FourierEncoding(Encoding):
+class FourierEncoding(LevelledEncoding):
     """Positional encoding: ``sin(2^k pi x), cos(2^k pi x)`` of each coordinate for k = 0 ... frequencies - 1.
 
     With x in [0, 1] the lowest frequency makes half a turn across the cube, so that opposite faces differ. Output: the
-    centred coordinates ``2 x - 1`` if asked for, then all sines (frequency after frequency), then all cosines. Source:
-    Mildenhall et al., "NeRF", ECCV 2020, equation 4.
+    centred coordinates ``2 x - 1`` if asked for, then all sines (frequency after frequency), then all cosines. Each
+    octave is a level. Source: Mildenhall et al., "NeRF", ECCV 2020, equation 4.
 
     Args:
         dimension: coordinates of a point.
@@ -38,21 +38,29 @@ class FourierEncoding(Encoding):
         self.input_dimension = dimension
         self.output_dimension = dimension * (2 * frequencies + int(include_input))
         self.register_buffer("octaves", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
+        self.active_levels = frequencies
+
+    @property
+    def level_count(self) -> int:
+        return len(self.octaves)
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Sines and cosines of points anywhere."""
         phases = (points[:, None, :] * self.octaves.to(points.dtype)[:, None]).flatten(1)
         parts = [phases.sin(), phases.cos()]
+        if self.active_levels < self.level_count:
+            weights = self.level_weights().to(points).repeat_interleave(self.input_dimension)
+            parts = [weights * part for part in parts]
         if self.include_input:
             parts.insert(0, 2 * points - 1)
         return torch.cat(parts, dim=-1)
 
 
-class GaussianFourierEncoding(Encoding):
+class GaussianFourierEncoding(LevelledEncoding):
     """Random Fourier features: ``sin(2 pi B x), cos(2 pi B x)`` with B drawn once from a normal distribution.
 
     Source: Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains",
-    NeurIPS 2020. B is saved with the parameters but not trained.
+    NeurIPS 2020. B is saved with the parameters but not trained. A level is one frequency, the lowest first.
 
     Args:
         dimension: coordinates of a point.
@@ -78,8 +86,17 @@ class GaussianFourierEncoding(Encoding):
         self.register_buffer(
             "frequencies", scale * torch.randn(features // 2, dimension, generator=generator, device=generator.device)
         )
+        self.active_levels = features // 2
+
+    @property
+    def level_count(self) -> int:
+        return len(self.frequencies)
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Sines and cosines of points anywhere."""
         phases = 2 * math.pi * (points @ self.frequencies.to(points.dtype).T)
-        return torch.cat([phases.sin(), phases.cos()], dim=-1)
+        waves = torch.cat([phases.sin(), phases.cos()], dim=-1)
+        if self.active_levels == self.level_count:
+            return waves
+        ranks = torch.linalg.vector_norm(self.frequencies, dim=-1).argsort().argsort()
+        return waves * self.level_weights().to(points)[ranks].repeat(2)

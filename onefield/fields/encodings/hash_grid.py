@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from onefield.errors import UsageError
-from onefield.fields.encodings.encoding import Encoding
+from onefield.fields.encodings.levelled import LevelledEncoding
 from onefield.kernels.hash_grid import HashGridLayout, geometric_resolutions, hash_grid
 
 # Small enough that the untrained encoding answers nearly 0, yet not symmetric (paper, section 4).
@@ -17,7 +19,7 @@ INITIAL_AMPLITUDE = 1e-4
 _MOST_LOG2_ENTRIES = 31
 
 
-class HashGridEncoding(Encoding):
+class HashGridEncoding(LevelledEncoding):
     """Features interpolated linearly on grids of geometrically growing resolution, the fine ones hashed.
 
     Output ``levels * features`` numbers a point, coarse levels first. Twice differentiable with respect to points and
@@ -71,23 +73,20 @@ class HashGridEncoding(Encoding):
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Features of points in the unit cube; points outside are clamped to it."""
-        layout, used = self.layout, self.active_levels
-        if used == layout.levels:
+        layout, used = self.layout, math.ceil(self.active_levels)
+        if self.active_levels == layout.levels:
             return hash_grid(points, None, self.table, layout.resolutions, layout.log2_table_size)
         # coarse levels come first in the table, and lie there as if there were no others
         table = self.table[: layout.offsets[used]]
         features = hash_grid(points, None, table, layout.resolutions[:used], layout.log2_table_size)
+        if used > self.active_levels:
+            weights = self.level_weights()[:used].to(features).repeat_interleave(self.table.shape[1])
+            features = features * weights
         return functional.pad(features, (0, self.output_dimension - features.shape[1]))
 
-    def use_levels(self, count: int) -> None:
-        """From now on only the coarsest ``count`` levels answer; the features of the others are 0.
-
-        Raises:
-            UsageError: there is no such number of levels.
-        """
-        if not 1 <= count <= self.layout.levels:
-            raise UsageError(f"A hash grid of {self.layout.levels} levels can't use {count} of them; take 1 to all.")
-        self.active_levels = count
+    @property
+    def level_count(self) -> int:
+        return self.layout.levels
 
     def level(self, index: int) -> Float[Tensor, "entries f"]:
         """The entries of one level, coarsest first, as a view of the table."""

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from onefield.errors import UsageError
 from onefield.fields.encodings.dense_grid import DenseGridEncoding
-from onefield.fields.encodings.encoding import Encoding
+from onefield.fields.encodings.levelled import LevelledEncoding
 
 
-class _Planes(Encoding):
-    """One dense grid for each pair of axes, at one or more resolutions."""
+class _Planes(LevelledEncoding):
+    """One dense grid for each pair of axes, at one or more resolutions, which are its levels."""
 
     def __init__(self, dimension: int, resolutions: tuple[int, ...], features: int) -> None:
         super().__init__()
@@ -30,6 +30,11 @@ class _Planes(Encoding):
         self.planes = nn.ModuleList(
             nn.ModuleList(DenseGridEncoding(2, resolution, features) for _ in self.pairs) for resolution in resolutions
         )
+        self.active_levels = len(resolutions)
+
+    @property
+    def level_count(self) -> int:
+        return len(self.planes)
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Joined features of all planes, resolution after resolution; points outside the cube are clamped to it."""
@@ -37,6 +42,9 @@ class _Planes(Encoding):
         for planes in self.planes:
             found = [plane(points[:, list(pair)]) for plane, pair in zip(planes, self.pairs, strict=True)]
             joined.append(self.joined(torch.stack(found)))
+        if self.active_levels < self.level_count:
+            weights = self.level_weights().to(points)
+            joined = [weight * part for weight, part in zip(weights, joined, strict=True)]
         return torch.cat(joined, dim=-1)
 
     @abstractmethod
