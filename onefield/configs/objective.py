@@ -32,6 +32,7 @@ from onefield.losses.pixel_depths import depth_variation_term, match_distance_te
 from onefield.losses.relative_depth import relative_depth_term
 from onefield.losses.similarity import dissimilarity_term
 from onefield.losses.smoothness import decay_term, variation_term
+from onefield.losses.stochastic_similarity import stochastic_term
 from onefield.losses.surfaces import (
     bending_term,
     developability_term,
@@ -49,6 +50,7 @@ TERMS: dict[str, Callable[[float], LossTerm]] = {
     "covered_l1": covered_term,
     "feature_color": feature_color_term,
     "dssim": dissimilarity_term,
+    "s3im": stochastic_term,
     "distortion": distortion_term,
     "depth_distortion": depth_distortion_term,
     "normal_consistency": normal_consistency_term,
