@@ -74,7 +74,8 @@ class Wire(Network):
         values = functional.linear(features, self.weights[0][0], self.biases[0][0])
         phase, fading = self.frequency * values, (self.sharpness * values).square()
         waves = _polar(phase, fading)
-        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
+        # lists, for a slice of parameters makes new ones where others stand in for them
+        for weight, bias in zip(list(self.weights)[1:-1], list(self.biases)[1:-1], strict=True):
             real, imaginary = functional.linear(waves, _as_real(weight), bias.flatten()).chunk(2, dim=1)
             fading = self.sharpness**2 * (real.square() + imaginary.square()) + self.frequency * imaginary
             waves = _polar(self.frequency * real, fading)
