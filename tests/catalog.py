@@ -36,6 +36,7 @@ from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
 from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
+from onefield.fields.held_coordinates import HeldCoordinates
 from onefield.fields.networks import BACKBONES, Backbone
 from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork, TuckerNetwork
 from onefield.fields.networks.mlp import Mlp
@@ -151,6 +152,9 @@ def pixel_gaussians() -> Field:
 
 FIELDS: dict[str, Callable[[], Field]] = {
     "evolving": lambda: EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1),
+    "held coordinates": lambda: HeldCoordinates(
+        ComposedField(Bounds.cube(1.0, 5), IdentityEncoding(5), Mlp(5, 2, 8), [ValueHead()]), torch.tensor([0.3, -0.2])
+    ),
     "one moment": lambda: AtTime(EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1), 0.5),
     "radiance": radiance_field,
     "distance": distance_field,

@@ -205,6 +205,28 @@ def load_shapes(folder: str | Path) -> dict[str, Shape]:
     return shapes
 
 
+def load_signals(folder: str | Path) -> dict[str, Signal]:
+    """All pictures, sounds, arrays and video files of a folder by their names, in the order of these.
+
+    Raises:
+        DataError: no folder, none of these in it, one that can't be read, or signals of different kinds.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise DataError(f"{place} is no folder; give one with pictures, sounds, arrays or videos.")
+    suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".wav", ".npy", ".npz")
+    paths = sorted(path for path in place.iterdir() if path.suffix.lower() in suffixes)
+    loaded = {path.name: load_signal(path) for path in paths}
+    signals = {name: signal for name, signal in loaded.items() if isinstance(signal, Signal)}
+    if not signals:
+        raise DataError(f"{place} holds no signals; known are {', '.join(sorted(suffixes))}.")
+    kinds = {signal.kind: name for name, signal in signals.items()}
+    if len(kinds) > 1:
+        (first, one), (second, other) = list(kinds.items())[:2]
+        raise DataError(f"{place} holds {first} ({one}) and {second} ({other}); give signals of one kind.")
+    return signals
+
+
 def signal_of(array: np.ndarray | Tensor, kind: str | None = None, rate: float | None = None) -> Signal:
     """A signal from an array.
 

@@ -20,6 +20,7 @@ def run_command(
     signal: Annotated[Path, tyro.conf.Positional],
     /,
     field: str = "auto",
+    methods: tuple[str, ...] = (),
     steps: int | None = None,
     time: str | None = None,
     output: Path | None = None,
@@ -39,6 +40,9 @@ def run_command(
         field: representation, such as siren or hash, flexicubes for a mesh, csp for meshes and points of surfaces that
             are open, grid or orex for slices, conv-occupancy or conv-occupancy-volume for points and folders of
             meshes; auto takes one that suits the signal.
+        methods: ways of fitting that go with any field: coarse-to-fine, fresh (frequencies from the signal's spectrum),
+            iga (what is learned slowly as fast as the rest), s3im, teaching (what is most wrong), or a file of first
+            weights from onefield learn.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.
@@ -66,9 +70,11 @@ def run_command(
     if weights is not None:
         from onefield.tools.completion import completed
 
+        if methods:
+            raise UsageError(f"Points are completed without training; leave out --methods {methods[0]}.")
         fitted = completed(loaded, signal, field, weights, seed)
     else:
-        fitted = fit(loaded, field, steps=steps, seconds=seconds, seed=seed, observe=say)
+        fitted = fit(loaded, field, methods=methods, steps=steps, seconds=seconds, seed=seed, observe=say)
     _write(fitted, loaded, signal, folder, json)
 
 

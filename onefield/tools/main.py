@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "fit an image, a sound, a video, a volume, a shape or slices of a solid",
     "compress": "write a fitted signal as a small file that decodes from its beginning on",
     "decompress": "decode such a file, or the beginning of one, to the signal",
+    "learn": "learn from a folder of signals a start for fits, or one decoder for all",
     "evolve": "move, smooth or morph a shape, as a row of meshes",
     "inspect": "say what a folder or file is, and whether it is sound",
     "doctor": "check the installation and say what is used and why",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +20,23 @@ from onefield.errors import DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.training.closest_points import ClosestPointSource, score_closest_points
+from onefield.training.fit_methods import FitMethod, FitParts, joined, methods_of
 from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples, shape_samples
 from onefield.training.fitted import Fitted
 from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
 from onefield.training.metrics import intersection_over_union, psnr, ssim
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.point_fit import PointSource, oriented, pulled_field, score_points
-from onefield.training.recipes import CLOSEST_POINT_NAME, Recipe, Target, build_field, recipe_for, target_of
+from onefield.training.point_fit import OrientedPoints, PointSource, oriented, pulled_field, score_points
+from onefield.training.recipes import (
+    CLOSEST_POINT_NAME,
+    Recipe,
+    Target,
+    build_field,
+    initial_field,
+    recipe_for,
+    target_of,
+)
 from onefield.training.slices import plan_slices, plane_agreement, train_slices
 from onefield.types import Mesh, PointCloud
 
@@ -43,6 +52,7 @@ def fit(
     signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Slices | Mesh | PointCloud,
     field: str | Field = "auto",
     *,
+    methods: Sequence[str | FitMethod] = (),
     steps: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
@@ -54,6 +64,8 @@ def fit(
         signal: a file, an array, or what `load_signal` gives.
         field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces) or a field of
             the caller's own on the signal's domain, which is trained in place.
+        methods: ways of fitting that go with any representation, names (``"teaching"``, ``"s3im"``, ...; see
+            `onefield.training.fit_methods`) or objects with settings of one's own.
         steps: how many; None takes the recipe's.
         seconds: limit of training time instead, counted from the end of the first step (which may compile kernels);
             the learning rate falls as the time runs out.
@@ -61,48 +73,75 @@ def fit(
         observe: is told, some twenty times, how far the fit is.
 
     Raises:
-        UsageError: an unknown representation, or a budget that is not positive.
+        UsageError: an unknown representation or method, one that does not suit the signal, or a budget that is not
+            positive.
         DataError: a signal without samples or with infinite values, or a file that can't be read.
         ResourceError: the machine has less memory than the fit needs.
         DivergedError: loss or gradients were not finite ten times in a row.
     """
-    loaded = _loaded(signal)
+    loaded, chosen = _loaded(signal), methods_of(methods)
     if isinstance(loaded, Slices):
+        _refuse(chosen, "Slices are")
         return _fit_slices(loaded, field, steps, seconds, seed, observe)
     generator = torch.Generator().manual_seed(seed)
     name = field if isinstance(field, str) else _name_of(field)
     recipe, target = recipe_for(name, loaded), target_of(loaded, name)
     solved = isinstance(loaded, Points) and isinstance(field, str) and recipe.field == "dense"
     _check_budget(steps, seconds, solved)
+    _refuse(chosen if solved else [], "The grid of a cloud is")
+    recipe = _adapted(recipe, chosen, field, loaded, target, seed)
     _check_memory(field, recipe, target, loaded)
+    began = time.perf_counter()
     if isinstance(loaded, Points):
-        began = time.perf_counter()
-        cloud = oriented(loaded) if target.quantity == "distance" else None
-        loaded = loaded if cloud is None else cloud.points
-        for note in loaded.notes:
-            _logger.warning("%s", note)
+        loaded, cloud = _oriented(loaded, target)
         if cloud is not None and solved:
             grid, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=observe)
             found["seconds"] = time.perf_counter() - began
             return _scored(Fitted(grid, target, loaded.kind, (), {}, recipe), loaded, generator, found)
-    trained = _built(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
+    trained = initial_field(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
     draws = (recipe.steps if steps is None else int(steps)) * recipe.batch // 2
     if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and isinstance(field, str):
         start_at(trained, loaded)
-    source = _source(loaded, trained, target, draws, generator)
-    started = time.perf_counter()
-    done = _train(trained, source, recipe, steps, seconds, observe)
-    facts = {"steps": float(done), "seconds": time.perf_counter() - started}
-    kept = recipe if isinstance(field, str) else None
-    axes = loaded.shape if isinstance(loaded, Signal) else ()
+    parts = joined(chosen, [method.begin(trained, loaded, target, generator) for method in chosen])
+    source, began = _source(loaded, trained, target, draws, generator, parts), time.perf_counter()
+    done = _train(trained, source, recipe, steps, seconds, observe, parts)
+    facts = {"steps": float(done), "seconds": time.perf_counter() - began}
+    kept, axes = recipe if isinstance(field, str) else None, loaded.shape if isinstance(loaded, Signal) else ()
     return _scored(Fitted(trained, target, loaded.kind, axes, {}, kept), loaded, generator, facts)
 
 
-def _built(recipe: Recipe, target: Target, seed: int) -> Field:
-    """An untrained field, leaving the caller's random numbers alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_field(recipe.field, recipe.options, target)
+def _oriented(points: Points, target: Target) -> tuple[Points, OrientedPoints | None]:
+    """The points with what is known of their sides, where the target has sides."""
+    cloud = oriented(points) if target.quantity == "distance" else None
+    found = points if cloud is None else cloud.points
+    for note in found.notes:
+        _logger.warning("%s", note)
+    return found, cloud
+
+
+def _refuse(methods: list[FitMethod], what: str) -> None:
+    if methods:
+        raise UsageError(f"{what} fitted without the method '{methods[0].name}'; leave it out.")
+
+
+def _adapted(
+    recipe: Recipe,
+    methods: list[FitMethod],
+    field: str | Field,
+    signal: Signal | Shape | Points,
+    target: Target,
+    seed: int,
+) -> Recipe:
+    """The recipe that the methods make of a representation's own."""
+    for method in methods:
+        adapted = method.adapt(recipe, signal, target, seed)
+        if adapted is not recipe and not isinstance(field, str):
+            raise UsageError(
+                f"The method '{method.name}' chooses how a field is built, but got a {type(field).__name__}; name a "
+                "representation instead."
+            )
+        recipe = adapted
+    return recipe
 
 
 def _fit_slices(
@@ -118,7 +157,7 @@ def _fit_slices(
     _check_budget(steps, seconds, solved=False)
     generator = torch.Generator().manual_seed(seed)
     recipe, target = plan_slices(field, slices)
-    trained = _built(recipe, target, seed)
+    trained = initial_field(recipe, target, seed)
     started = time.perf_counter()
     budget = (recipe.steps if steps is None else int(steps), seconds)
     done = train_slices(trained, recipe, slices, budget, generator, observe)
@@ -149,7 +188,12 @@ def _name_of(field: Field) -> str:
 
 
 def _source(
-    signal: Signal | Shape | Points, field: Field, target: Target, draws: int, generator: torch.Generator
+    signal: Signal | Shape | Points,
+    field: Field,
+    target: Target,
+    draws: int,
+    generator: torch.Generator,
+    parts: FitParts,
 ) -> SignalSamples | GridSamples | ShapeSamples | MeshViews | PointSource | ClosestPointSource:
     if not isinstance(signal, Signal) and target.quantity == "closest_point":
         return ClosestPointSource(signal, draws, generator)
@@ -159,9 +203,10 @@ def _source(
         return MeshViews(signal, max(field.cells), generator)
     if isinstance(signal, Shape):
         return ShapeSamples(signal, draws, generator)
-    if field.separable:
+    whole_grids = parts.pick is None and parts.error is None and not parts.extra
+    if field.separable and whole_grids:
         return GridSamples(signal, target, generator)
-    return SignalSamples(signal, target, generator)
+    return SignalSamples(signal, target, generator, parts)
 
 
 def _scored(
@@ -210,6 +255,7 @@ def _train(
     steps: int | None,
     seconds: float | None,
     observe: Callable[[str], None] | None,
+    parts: FitParts,
 ) -> int:
     """Steps that were taken."""
     optimizer = _optimizer(field, recipe)
@@ -219,7 +265,10 @@ def _train(
     reported = 0.0
     while True:
         share = step / last if seconds is None else (time.perf_counter() - started) / seconds
-        if share >= 1 and step > 0:
+        at_end = share >= 1 and step > 0
+        for advance in parts.advance:
+            advance(field, min(share, 1.0))
+        if at_end:
             return step
         optimizer.zero_gradients()
         loss = source.loss(field, recipe.batch)

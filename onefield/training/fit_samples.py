@@ -10,6 +10,7 @@ from torch import Tensor
 
 from onefield.data.signals import Shape, Signal, cell_centers
 from onefield.fields.field import Field
+from onefield.training.fit_methods import FitParts, SampleBatch, squared_error
 from onefield.training.recipes import Target
 
 # Distances below this part of the domain's side weigh alike in the relative loss of shapes.
@@ -24,12 +25,18 @@ _POOL_REUSE = 16
 class SignalSamples:
     """Batches of a signal's known samples: each sample once an epoch, neighbours in memory kept together."""
 
-    def __init__(self, signal: Signal, target: Target, generator: torch.Generator) -> None:
+    def __init__(
+        self, signal: Signal, target: Target, generator: torch.Generator, parts: FitParts | None = None
+    ) -> None:
         """Prepares the samples.
 
         Args:
             target: whose scale errors are relative to.
+            parts: which may pick the samples themselves and say what is made small.
         """
+        parts = parts or FitParts()
+        self._pick = parts.pick or self._next_of_epoch
+        self._errors = (parts.error or squared_error, *parts.extra)
         self._signal = signal
         self._known = signal.known()
         self._scale = target.scale
@@ -37,15 +44,22 @@ class SignalSamples:
         self._order = torch.empty(0, dtype=torch.long)
 
     def loss(self, field: Field, batch: int) -> Tensor:
-        """Mean square of the errors at so many samples, relative to the target's scale."""
+        """Mean square of the errors at so many samples, relative to the target's scale, or what the parts say."""
+        picked = self._pick(field, batch)
+        points = self._signal.points(picked)
+        answer = field.query(points, want=("value",)).value
+        asked = SampleBatch(points, answer, self._signal.at(picked), self._scale, self._signal.value_range)
+        return sum(error(field, asked) for error in self._errors)
+
+    def _next_of_epoch(self, field: Field, batch: int) -> Tensor:
+        del field
         count = min(batch, len(self._known))
         if len(self._order) < count:
             self._order = torch.randperm(len(self._known), generator=self._generator)
         # sorted indices walk through tables of features in order
         picked = self._known[self._order[:count].sort().values]
         self._order = self._order[count:]
-        answer = field.query(self._signal.points(picked), want=("value",)).value
-        return ((answer - self._signal.at(picked)) / self._scale).square().mean()
+        return picked
 
 
 class GridSamples:

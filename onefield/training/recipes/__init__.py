@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.errors import DataError, UsageError, nearest_name
@@ -31,7 +33,9 @@ __all__ = [
     "Recipe",
     "Representation",
     "Target",
+    "band_option",
     "build_field",
+    "initial_field",
     "recipe_for",
     "target_of",
 ]
@@ -97,3 +101,16 @@ def build_field(name: str, options: dict[str, float], target: Target) -> Field:
         return builders[name](target, options)
     except KeyError as error:
         raise DataError(f"A fit with the field '{name}' lacks the option {error}.") from error
+
+
+def initial_field(recipe: Recipe, target: Target, seed: int) -> Field:
+    """An untrained field of a recipe, leaving the caller's random numbers alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_field(recipe.field, recipe.options, target)
+
+
+def band_option(name: str) -> str | None:
+    """The option that a representation's frequencies are proportional to; None for one that has none."""
+    known = _REPRESENTATIONS | _SURFACES
+    return known[name].band_option if name in known else None

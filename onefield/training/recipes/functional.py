@@ -58,7 +58,7 @@ def _factorised(
         batch = 2**14 if isinstance(signal, Signal) else 3 * 2**11
         return Recipe(name, options, 1e-3, 1e-3, 0.05, batch, 1500)
 
-    return Representation(name, field, recipe)
+    return Representation(name, field, recipe, "stretch")
 
 
 def _projected_field(target: Target, options: Options) -> ComposedField:
@@ -81,5 +81,5 @@ FUNCTIONAL = (
     _factorised("functional-tt", TensorTrainNetwork, 16, 2, lambda axes: 16 ** (axes - 1)),
     # its core has the sum's variance already
     _factorised("functional-tucker", TuckerNetwork, 24, 1, lambda axes: 1),
-    Representation("projected", _projected_field, _projected_recipe),
+    Representation("projected", _projected_field, _projected_recipe, "stretch"),
 )

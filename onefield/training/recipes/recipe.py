@@ -92,8 +92,10 @@ class Representation:
         name: for ``fit(field=...)``.
         build: an untrained field for a target, by a recipe's options.
         recipe: how it fits a signal; raises UsageError for a kind that it can't represent.
+        band_option: the option that the frequencies of an untrained field are proportional to; None if there is none.
     """
 
     name: str
     build: Callable[[Target, dict[str, float]], Field]
     recipe: Callable[[Signal | Shape | Points], Recipe]
+    band_option: str | None = None

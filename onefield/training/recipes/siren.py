@@ -29,4 +29,4 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     return Recipe("siren", options, BACKBONE.rate, BACKBONE.rate, 0.05, 2**14, 1500)
 
 
-SIREN = Representation("siren", _field, _recipe)
+SIREN = Representation("siren", _field, _recipe, "first_w0")

@@ -1,0 +1,186 @@
+"""What ways of fitting bring, each against the plain fit, over learning rates and seeds.
+
+An image is averaged over squares of pixels and fitted in full batches by a small sine network (fresh: at several
+frequencies; coarse-to-fine: by Fourier features of which it knows half the pixels at random, scored on the others).
+Seconds are those of the processor, not of the clock. A row a fit is added to the file of rows, which a second call goes
+on with; the table has, for the best learning rate of each way, mean and deviation over the seeds.
+
+Run: python benchmarks/fit_methods.py ../shared/data/signals/kodak --rows rows.jsonl [--only teaching iga ...]
+     [--images kodim23] [--shrink 8] [--steps 300] [--seeds 0 1 2] [--rates 5e-4 1e-3 2e-3] [--table]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from onefield.data.signals import Signal, load_signal
+from onefield.training.fit import fit
+from onefield.training.fit_methods import (
+    CoarseToFine,
+    FitMethod,
+    FrequencyShift,
+    GradientAdjustment,
+    StochasticSimilarity,
+    Teaching,
+)
+from onefield.training.metrics import psnr
+
+WIDTH, HIDDEN_LAYERS = 64, 3
+# Multiples of 30 radians, among which the frequency is chosen and which are all trained.
+MULTIPLES = (1 / 3, 2 / 3, 1.0, 2.0, 4.0, 20 / 3)
+FULL_BATCH = 2**20
+
+
+@dataclass(frozen=True)
+class Sizes(FitMethod):
+    """The rate and sizes of this benchmark."""
+
+    name: ClassVar[str] = "sizes"
+    rate: float
+    multiple: float = 1.0
+
+    def adapt(self, recipe, signal, target, seed):
+        """The recipe with these instead of its own."""
+        del target, seed
+        options = recipe.options | {"width": WIDTH, "hidden_layers": HIDDEN_LAYERS}
+        if "first_w0" in options:
+            options["first_w0"] *= self.multiple
+        batch = min(FULL_BATCH, signal.values[..., 0].numel())
+        return replace(recipe, options=options, encoding_rate=self.rate, network_rate=self.rate, batch=batch)
+
+
+def shrunk(path: Path, factor: int) -> Signal:
+    """The image averaged over squares."""
+    image = load_signal(path)
+    rows, columns = (side - side % factor for side in image.shape)
+    blocks = image.values[:rows, :columns].reshape(rows // factor, factor, columns // factor, factor, -1)
+    return Signal("image", blocks.mean((1, 3)), image.value_range)
+
+
+def half_known(image: Signal, seed: int) -> tuple[Signal, torch.Tensor]:
+    """The image with half its pixels at random, and which were left out."""
+    hidden = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)) < 0.5
+    return replace(image, values=image.values.masked_fill(hidden[..., None], np.nan)), hidden
+
+
+# Ways that are compared on a sine network.
+ON_SIREN = {
+    "plain": (),
+    "teaching": (Teaching(),),
+    "teaching, a fifth": (Teaching(schedule="constant"),),
+    "s3im": (StochasticSimilarity(),),
+    "iga": (GradientAdjustment(groups=96),),
+}
+# A fit is one (way, image, rate, seed).
+Key = tuple[str, str, float, int]
+
+
+def figures(way: str, image: Signal, rate: float, seed: int, steps: int) -> dict[str, float]:
+    """Of one fit."""
+    began = time.process_time()
+    if way in ON_SIREN:
+        fitted = fit(image, "siren", methods=[Sizes(rate), *ON_SIREN[way]], steps=steps, seed=seed)
+        return {"psnr": fitted.metrics["psnr"], "ssim": fitted.metrics["ssim"], "seconds": time.process_time() - began}
+    if way.startswith("frequency"):
+        multiple = MULTIPLES[int(way.split()[-1])]
+        fitted = fit(image, "siren", methods=[Sizes(rate, multiple)], steps=steps, seed=seed)
+        return {"psnr": fitted.metrics["psnr"], "seconds": time.process_time() - began}
+    if way == "fresh":
+        chosen = fit(image, "siren", methods=[Sizes(rate), FrequencyShift(MULTIPLES)], steps=1, seed=seed)
+        spent = time.process_time() - began
+        return {"multiple": chosen.recipe.options["first_w0"] / 30, "seconds": spent}
+    known, hidden = half_known(image, seed)
+    methods = [CoarseToFine()] if way.startswith("coarse") else []
+    fitted = fit(known, "fourier", methods=[Sizes(rate), *methods], steps=steps, seed=seed)
+    return {
+        "psnr": psnr(fitted.reconstruction()[hidden], image.values[hidden], image.value_range),
+        "known_psnr": fitted.metrics["psnr"],
+        "seconds": time.process_time() - began,
+    }
+
+
+def asked(arguments: argparse.Namespace) -> Iterator[Key]:
+    """All fits, one after the other."""
+    frequencies = [f"frequency {index}" for index in range(len(MULTIPLES))]
+    families = {
+        **{way: ([way], arguments.rates, arguments.seeds) for way in ON_SIREN},
+        "fresh": (["fresh", *frequencies], [1e-3], arguments.seeds),
+        "coarse-to-fine": (["half, plain", "coarse-to-fine, half"], arguments.rates, arguments.seeds),
+    }
+    for family in arguments.only or families:
+        ways, rates, seeds = families[family]
+        yield from (
+            (way, image, rate, seed) for image in arguments.images for way in ways for rate in rates for seed in seeds
+        )
+
+
+def read(path: Path) -> dict[Key, dict[str, float]]:
+    """The rows that are there."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {(row["way"], row["image"], row["rate"], row["seed"]): row for row in rows}
+
+
+def table(rows: dict[Key, dict[str, float]]) -> Table:
+    """The best rate of each way on each image."""
+    groups: dict[tuple[str, str], dict[float, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    for (way, image, rate, _), row in sorted(rows.items(), key=lambda entry: entry[0][1:]):
+        groups[image, way][rate].append(row)
+    shown = Table("image", "way", "rate", "seeds", "PSNR or multiple", "SSIM", "CPU s", "at the other rates")
+    for (image, way), by_rate in groups.items():
+        figure = "multiple" if way == "fresh" else "psnr"
+
+        def mean(rate: float, name: str, fits=by_rate) -> float:
+            return statistics.fmean(row[name] for row in fits[rate])
+
+        best = max(by_rate, key=lambda rate: mean(rate, figure))
+        values = [row[figure] for row in by_rate[best]]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        structure = f"{mean(best, 'ssim'):.4f}" if "ssim" in by_rate[best][0] else ""
+        others = ", ".join(f"{rate:g}: {mean(rate, figure):.2f}" for rate in sorted(by_rate) if rate != best)
+        numbers = (f"{statistics.fmean(values):.2f} ± {spread:.2f}", structure, f"{mean(best, 'seconds'):.1f}", others)
+        shown.add_row(image, way, f"{best:g}", str(len(values)), *numbers)
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fits what is not there yet, and shows the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--images", nargs="+", default=["kodim23"])
+    parser.add_argument("--shrink", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
+    parser.add_argument("--table", action="store_true", help="fit nothing")
+    given = parser.parse_args(arguments)
+    rows = read(given.rows)
+    images = {name: shrunk(given.folder / f"{name}.png", given.shrink) for name in given.images}
+    for key in [] if given.table else asked(given):
+        if key not in rows:
+            way, image, rate, seed = key
+            rows[key] = {"way": way, "image": image, "rate": rate, "seed": seed}
+            rows[key] |= figures(way, images[image], rate, seed, given.steps)
+            with open(given.rows, "a", encoding="utf-8") as file:
+                file.write(json.dumps(rows[key]) + "\n")
+    Console(width=150).print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

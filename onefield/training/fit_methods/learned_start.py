@@ -1,0 +1,106 @@
+"""Fits that begin where a set of like signals taught to begin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from onefield.data.points import Points
+from onefield.data.signals import Shape, Signal
+from onefield.errors import DataError, UsageError
+from onefield.fields.field import Field
+from onefield.files import write_atomically
+from onefield.training.fit_methods.fit_method import FitMethod, FitParts
+from onefield.training.recipes import Recipe, Target
+
+_VERSION = 1
+_METADATA_KEY = "onefield_start"
+
+
+@dataclass(frozen=True)
+class LearnedStart(FitMethod):
+    """First weights that were learned, as by `onefield.training.meta_learning.learn_start`.
+
+    Attributes:
+        recipe: how the field is built; its rates are not looked at.
+        weights: its parameters, by name.
+        signals: how many taught it.
+    """
+
+    name: ClassVar[str] = "start"
+    recipe: Recipe
+    weights: dict[str, Tensor]
+    signals: int
+
+    def adapt(self, recipe: Recipe, signal: Signal | Shape | Points, target: Target, seed: int) -> Recipe:
+        """The recipe of the learned field, at the rates for this signal.
+
+        Raises:
+            UsageError: another representation was asked for, or the signal has no samples.
+        """
+        self.samples_of(signal)
+        if recipe.field != self.recipe.field:
+            raise UsageError(
+                f"The start was learned for the field '{self.recipe.field}', not for '{recipe.field}'; take "
+                f"'{self.recipe.field}'."
+            )
+        return replace(recipe, options=dict(self.recipe.options))
+
+    def begin(
+        self, field: Field, signal: Signal | Shape | Points, target: Target, generator: torch.Generator
+    ) -> FitParts:
+        """Puts the weights into the field.
+
+        Raises:
+            UsageError: a signal of other axes or channels.
+        """
+        del target, generator
+        own = dict(field.named_parameters())
+        if {name: p.shape for name, p in own.items()} != {name: w.shape for name, w in self.weights.items()}:
+            raise UsageError(
+                f"The start was learned from signals of other axes or channels than this {signal.kind}; learn one from "
+                "signals like it."
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(self.weights[name])
+        return FitParts()
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file that `load_start` opens.
+
+        Raises:
+            ResourceError: the file can't be written.
+        """
+        from safetensors.torch import save
+
+        facts = {"version": _VERSION, "recipe": asdict(self.recipe), "signals": self.signals}
+        tensors = {name: weight.contiguous() for name, weight in self.weights.items()}
+        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+
+
+def load_start(path: str | Path) -> LearnedStart:
+    """Opens what `LearnedStart.save` wrote.
+
+    Raises:
+        DataError: missing, damaged, or no start.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise DataError(f"{path} does not exist; learn a start by 'onefield learn FOLDER'.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
+        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
+            raise DataError(f"{path} holds no start of version {_VERSION}; learn one by 'onefield learn FOLDER'.")
+        return LearnedStart(Recipe(**facts["recipe"]), weights, int(facts["signals"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is no start that can be read ({reason}).") from error

@@ -1,0 +1,128 @@
+"""Nonparametric teaching: each step looks at the samples that the field gets most wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from onefield.data.points import Points
+from onefield.data.signals import Shape, Signal
+from onefield.errors import UsageError, nearest_name
+from onefield.fields.field import Field
+from onefield.training.fit_methods.fit_method import FitMethod, FitParts
+from onefield.training.recipes import Target
+
+SCHEDULES = ("constant", "linear", "step", "cosine")
+INTERVALS = ("dense", "incremental")
+# Stages of the schedule by steps, up to all samples.
+_STAGES = 10
+# The incremental intervals: each step for the first share, then longer in equal parts of the rest.
+_DENSE_SHARE, _LENGTHS = 0.25, (10, 20, 30, 40, 50)
+# Samples asked of a field at once without gradient.
+_CHUNK = 2**16
+
+
+@dataclass(frozen=True)
+class Teaching(FitMethod):
+    """Greedy functional teaching (Zhang et al., "Nonparametric Teaching of Implicit Neural Representations", 2024).
+
+    Of the samples of a batch (all of a signal that is no larger), the share with the largest sum of absolute errors
+    over the channels is taught, algorithm 1 of the paper. Larger signals draw other candidates at each selection.
+
+    Attributes:
+        ratio: share that is taught at the start, in (0, 1].
+        schedule: of the share: ``"constant"``; ``"linear"``, ``"step"`` (ten stages) or ``"cosine"`` up to all.
+        interval: how often samples are selected anew: ``"dense"``, in each step, or ``"incremental"``, in each step
+            for a quarter of the fit and then every 10 to 50 steps.
+    """
+
+    name: ClassVar[str] = "teaching"
+    ratio: float = 0.2
+    schedule: str = "step"
+    interval: str = "incremental"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio <= 1:
+            raise UsageError(f"Teaching needs a ratio above 0 and up to 1, got {self.ratio}.")
+        for value, known in ((self.schedule, SCHEDULES), (self.interval, INTERVALS)):
+            if value not in known:
+                raise UsageError(f"Teaching knows no '{value}': {nearest_name(value, known)}.")
+
+    def share(self, progress: float) -> float:
+        """Which share of the candidates is taught when ``progress`` of the fit is done."""
+        rise = {
+            "constant": 0.0,
+            "linear": progress,
+            "step": min(_STAGES - 1, int(_STAGES * progress)) / (_STAGES - 1),
+            "cosine": (1 - math.cos(math.pi * progress)) / 2,
+        }[self.schedule]
+        return self.ratio + (1 - self.ratio) * rise
+
+    def steps_between(self, progress: float) -> int:
+        """Steps from one selection to the next."""
+        if self.interval == "dense" or progress < _DENSE_SHARE:
+            return 1
+        part = (progress - _DENSE_SHARE) / (1 - _DENSE_SHARE)
+        return _LENGTHS[min(len(_LENGTHS) - 1, int(len(_LENGTHS) * part))]
+
+    def begin(
+        self, field: Field, signal: Signal | Shape | Points, target: Target, generator: torch.Generator
+    ) -> FitParts:
+        """The lesson of one fit.
+
+        Raises:
+            UsageError: a signal without samples.
+        """
+        del field, target
+        lesson = _Lesson(self, self.samples_of(signal), generator)
+        return FitParts(advance=(lesson.advance,), pick=lesson.pick)
+
+
+@torch.no_grad()
+def hardest_samples(field: Field, signal: Signal, candidates: Int[Tensor, "n"], count: int) -> Int[Tensor, "k"]:
+    """The ``count`` candidates (flat indices) with the largest sum of absolute errors over the channels, in order."""
+    errors = []
+    for part in candidates.split(_CHUNK):
+        answer = field.query(signal.points(part), want=("value",)).value
+        errors.append((answer - signal.at(part)).abs().sum(-1))
+    hardest = torch.topk(torch.cat(errors), count, sorted=False).indices
+    # sorted indices walk through tables of features in order
+    return candidates[hardest].sort().values
+
+
+class _Lesson:
+    """What is being taught, from selection to selection."""
+
+    def __init__(self, teaching: Teaching, signal: Signal, generator: torch.Generator) -> None:
+        self._teaching = teaching
+        self._signal = signal
+        self._known = signal.known()
+        self._generator = generator
+        self._progress = 0.0
+        self._age = 0
+        self._taught = torch.empty(0, dtype=torch.long)
+
+    def advance(self, field: Field, progress: float) -> None:
+        del field
+        self._progress = min(1.0, progress)
+
+    def pick(self, field: Field, batch: int) -> Int[Tensor, "n"]:
+        if len(self._taught) == 0 or self._age >= self._teaching.steps_between(self._progress):
+            self._taught = self._selected(field, batch)
+            self._age = 0
+        self._age += 1
+        return self._taught
+
+    def _selected(self, field: Field, batch: int) -> Int[Tensor, "n"]:
+        candidates = self._known
+        if batch < len(candidates):
+            candidates = candidates[torch.randperm(len(candidates), generator=self._generator)[:batch]]
+        count = max(1, round(self._teaching.share(self._progress) * len(candidates)))
+        if count == len(candidates):
+            return candidates.sort().values
+        return hardest_samples(field, self._signal, candidates, count)

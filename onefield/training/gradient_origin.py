@@ -1,0 +1,234 @@
+"""Gradient origin networks: a set of signals in one decoder, whose codes are gradients, without an encoder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from onefield.data.signals import Signal
+from onefield.errors import DataError, DivergedError, UsageError
+from onefield.fields.field import Field
+from onefield.fields.held_coordinates import HeldCoordinates
+from onefield.files import write_atomically
+from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.recipes import Recipe, Target, build_field, initial_field, recipe_for
+from onefield.types import Bounds
+
+_VERSION = 1
+_METADATA_KEY = "onefield_gradient_origin"
+_MOMENTS = ("mean", "covariance")
+_REPORTS = 20
+# Adam's as in its paper; tables of features want others.
+_BETA2, _EPSILON = 0.999, 1e-8  # keeps the quotient finite where a gradient is 0
+_MOST_BROKEN_STEPS = 10
+
+
+@dataclass(frozen=True)
+class GradientOriginDecoder:
+    """A field over the coordinates of a signal followed by those of a code.
+
+    Attributes:
+        field: of a value, on the box of the signals and [-1, 1] along each axis of the code.
+        target, recipe: how it was built.
+        shape: samples along the axes of a signal's array.
+        mean, covariance: of the codes of the signals that taught it, for new ones.
+    """
+
+    field: Field
+    target: Target
+    recipe: Recipe
+    shape: tuple[int, ...]
+    mean: Float[Tensor, "k"]
+    covariance: Float[Tensor, "k k"]
+
+    def code_of(self, signal: Signal) -> Float[Tensor, "k"]:
+        """The code of a signal by its known samples: one gradient at the origin.
+
+        Raises:
+            UsageError: a signal of another shape.
+        """
+        if signal.shape != self.shape:
+            raise UsageError(f"The decoder knows signals of shape {self.shape}, got one of {signal.shape}.")
+        known = signal.known()
+        codes = origin_codes(self.field, signal.points(known), signal.at(known)[None], len(self.mean))
+        return codes[0].detach()
+
+    def field_of(self, code: Float[Tensor, "k"]) -> Field:
+        """The signal with this code, as a field over the signals' box."""
+        return HeldCoordinates(self.field, code)
+
+    @torch.no_grad()
+    def values_of(self, code: Float[Tensor, "k"]) -> Float[Tensor, "*axes c"]:
+        """The samples of the signal with this code."""
+        points = _grid(self.shape)
+        return self.field_of(code).query(points, want=("value",)).value.reshape(*self.shape, -1)
+
+    def drawn(self, count: int, seed: int = 0) -> Float[Tensor, "n k"]:
+        """New codes from the normal distribution of the known ones."""
+        amounts, axes = torch.linalg.eigh(self.covariance.double())
+        # rounding may leave the smallest variances just below 0
+        spread = (axes * amounts.clamp(min=0).sqrt()).to(self.mean)
+        normal = torch.randn(count, len(self.mean), generator=torch.Generator().manual_seed(seed))
+        return self.mean + normal @ spread.T
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file that `load_gradient_origin` opens.
+
+        Raises:
+            ResourceError: the file can't be written.
+        """
+        from safetensors.torch import save
+
+        facts = {"version": _VERSION, "target": asdict(self.target), "recipe": asdict(self.recipe), "shape": self.shape}
+        tensors = {f"field.{name}": tensor.contiguous() for name, tensor in self.field.state_dict().items()}
+        tensors |= {name: getattr(self, name).contiguous() for name in _MOMENTS}
+        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+
+
+def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
+    """Opens what `GradientOriginDecoder.save` wrote.
+
+    Raises:
+        DataError: missing, damaged, or no such decoder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
+        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
+            raise DataError(f"{path} holds no gradient-origin decoder of version {_VERSION}; learn one again.")
+        recipe, described = Recipe(**facts["recipe"]), facts["target"]
+        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
+        target = Target(**{**described, "domain": domain})
+        field = build_field(recipe.field, recipe.options, target)
+        mean, covariance = (tensors.pop(name) for name in _MOMENTS)
+        field.load_state_dict({name.removeprefix("field."): tensor for name, tensor in tensors.items()})
+        return GradientOriginDecoder(field, target, recipe, tuple(facts["shape"]), mean, covariance)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is no gradient-origin decoder that can be read ({reason}).") from error
+
+
+def origin_codes(
+    field: Field, points: Float[Tensor, "n d"], values: Float[Tensor, "b n c"], length: int
+) -> Float[Tensor, "b k"]:
+    """The codes of signals: for each the negative gradient, at the origin, of its sum of squared errors.
+
+    Bond-Taylor and Willcocks, "Gradient Origin Networks", ICLR 2021, eq. 4. The sum, rather than the mean, sets the
+    length of the step. Differentiable by the field's parameters.
+
+    Args:
+        field: of the points' coordinates and a code.
+        points: of all signals alike.
+        length: numbers of a code.
+    """
+    with torch.enable_grad():
+        origin = torch.zeros(len(values), length, requires_grad=True)
+        error = squared_errors(field, points, values, origin).sum()
+        (slope,) = torch.autograd.grad(error, origin, create_graph=True)
+    return -slope
+
+
+def squared_errors(
+    field: Field, points: Float[Tensor, "n d"], values: Float[Tensor, "b n c"], codes: Float[Tensor, "b k"]
+) -> Float[Tensor, "b"]:
+    """Of each signal, summed over its samples and channels."""
+    count = len(points)
+    places = torch.cat([points.repeat(len(codes), 1), codes.repeat_interleave(count, 0)], dim=-1)
+    answer = field.query(places, want=("value",)).value
+    return (answer.reshape(values.shape) - values).square().sum((1, 2))
+
+
+def learn_gradient_origin(
+    signals: Sequence[Signal],
+    field: str | Recipe = "siren",
+    *,
+    code: int = 32,
+    steps: int = 500,
+    batch: int = 64,
+    rate: float = 1e-4,
+    seed: int = 0,
+    observe: Callable[[str], None] | None = None,
+) -> GradientOriginDecoder:
+    """Learns one decoder for a set of signals, each of which is a code: its own gradient at the origin.
+
+    Args:
+        signals: all known, of one shape and number of channels; some tens of samples a side, as the step to a code is
+            as long as their errors' sum.
+        field: a representation that takes any number of axes, such as ``"siren"`` or ``"fourier"``, or a recipe.
+        code: numbers of a code.
+        steps: of Adam at a constant rate.
+        batch: signals of a step.
+        seed: of first weights and batches.
+        observe: is told, some twenty times, how far it is.
+
+    Raises:
+        UsageError: no signals, signals that differ in shape, or a number that is not positive.
+        DivergedError: errors were not finite ten times in a row.
+    """
+    if len({signal.values.shape for signal in signals}) != 1:
+        raise UsageError("Gradient origin networks learn from one signal or more, all of one shape.")
+    if min(code, steps, batch) < 1 or not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f"They need positive sizes, got code {code}, steps {steps}, batch {batch} and rate {rate}.")
+    values = torch.stack([signal.values.reshape(-1, signal.channels) for signal in signals])
+    if not bool(torch.isfinite(values).all()):
+        raise UsageError("Gradient origin networks learn from signals without unknown samples; fill them in first.")
+    first = signals[0]
+    recipe = recipe_for(field, first) if isinstance(field, str) else field
+    box = first.domain
+    domain = Bounds((*box.minimum, *(-1.0,) * code), (*box.maximum, *(1.0,) * code))
+    low, high = values.min().item(), values.max().item()
+    # a set of one constant has no range
+    target = Target("value", domain, first.channels, (low + high) / 2, (high - low) / 2 or 1.0)
+    decoder = initial_field(recipe, target, seed)
+    points = _grid(first.shape)
+    _descend(decoder, points, values, (code, steps, batch, rate), seed, observe or (lambda said: None))
+    codes = torch.cat([origin_codes(decoder, points, part, code).detach() for part in values.split(batch)])
+    centred = codes - codes.mean(0)
+    covariance = centred.T @ centred / len(codes)
+    return GradientOriginDecoder(decoder, target, recipe, first.shape, codes.mean(0), covariance)
+
+
+def _descend(
+    decoder: Field,
+    points: Tensor,
+    values: Tensor,
+    sizes: tuple[int, int, int, float],
+    seed: int,
+    observe: Callable[[str], None],
+) -> None:
+    code, steps, batch, rate = sizes
+    generator = torch.Generator().manual_seed(seed)
+    parameters = dict(decoder.named_parameters())
+    optimizer = Adam(
+        parameters, dict.fromkeys(parameters, "all"), {"all": GroupRate(rate)}, beta2=_BETA2, epsilon=_EPSILON
+    )
+    broken = 0
+    for step in range(steps):
+        chosen = values[torch.randperm(len(values), generator=generator)[:batch]]
+        optimizer.zero_gradients()
+        loss = squared_errors(decoder, points, chosen, origin_codes(decoder, points, chosen, code)).mean()
+        loss.backward()
+        broken = 0 if bool(torch.isfinite(loss)) else broken + 1
+        if broken == 0:
+            optimizer.step(1.0)
+        if broken >= _MOST_BROKEN_STEPS:
+            raise DivergedError(f"The codes lost all finite values at step {step}; take a rate below {rate:g}.")
+        if step % max(1, steps // _REPORTS) == 0:
+            observe(f"{step / steps:4.0%}  step {step}  squared error of a signal {loss.item():.3g}")
+
+
+def _grid(shape: tuple[int, ...]) -> Tensor:
+    whole = Signal({1: "audio", 2: "image", 3: "volume"}[len(shape)], torch.zeros(*shape, 1), 1.0)
+    return whole.points(torch.arange(math.prod(shape)))

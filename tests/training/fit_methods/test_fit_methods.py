@@ -1,0 +1,60 @@
+"""Ways of fitting with representations, signals and one another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from onefield.data.signals import Shape, signal_of
+from onefield.errors import UsageError
+from onefield.training.fit import fit
+from onefield.training.fit_methods import METHOD_NAMES, methods_of
+from onefield.training.recipes import recipe_for
+from onefield.types import Mesh
+
+
+def picture():
+    down, across = np.meshgrid(np.linspace(0, 3, 16), np.linspace(0, 5, 20), indexing="ij")
+    return signal_of(np.stack([np.sin(down + across), np.cos(2 * across)], -1).astype(np.float32), "image")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    def recipe(*given):
+        found = recipe_for(*given)
+        return replace(found, options=found.options | {"width": 16, "rank": 4})
+
+    monkeypatch.setattr("onefield.training.fit.recipe_for", recipe)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_errors_fall_with_each_method(name, small):
+    signal = picture()
+    begun, ended = (fit(signal, "fourier", methods=[name], steps=steps) for steps in (1, 50))
+    assert ended.metrics["psnr"] > begun.metrics["psnr"] + 3
+
+
+def test_methods_go_together_and_with_separable_fields(small):
+    fitted = fit(picture(), "functional-cp", methods=["teaching", "s3im"], steps=30)
+    assert fitted.metrics["psnr"] > 8
+
+
+def test_no_method_changes_a_fit_without_it(small):
+    plain, taught = (fit(picture(), "siren", methods=names, steps=10).reconstruction() for names in ((), ("teaching",)))
+    assert not torch.equal(plain, taught)
+    assert torch.equal(plain, fit(picture(), "siren", steps=10).reconstruction())
+
+
+def test_what_does_not_suit_is_said():
+    sphere = trimesh.creation.icosphere(1)
+    shape = Shape.of(Mesh(torch.tensor(sphere.vertices, dtype=torch.float32), torch.tensor(sphere.faces)))
+    with pytest.raises(UsageError, match=r"'teaching' works on samples .* not on a shape"):
+        fit(shape, "siren", methods=["teaching"], steps=1)
+    with pytest.raises(UsageError, match="did you mean 'teaching'"):
+        methods_of(["teachin"])
+    with pytest.raises(UsageError, match="given twice"):
+        methods_of(["s3im", "s3im"])
