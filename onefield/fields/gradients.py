@@ -73,6 +73,44 @@ def spatial_gradient(
     return gradient.reshape(*batch, *gradient.shape[1:])
 
 
+def spatial_laplacian(
+    field: Field, points: Float[Tensor, "*b d"], quantity: str, *, create_graph: bool = False
+) -> Tensor:
+    """Sum of a quantity's second derivatives along the axes of the world, by automatic differentiation.
+
+    It is exact for the function as implemented: 0 wherever that is linear between the vertices of a grid.
+
+    Args:
+        field: any field that provides the quantity, without a dependence on directions.
+        points: where.
+        quantity: its name in `Sample`.
+        create_graph: whether the result can be differentiated again, for losses on it.
+
+    Returns:
+        ``*b`` for scalars, ``*b c`` for vectors; per squared world unit.
+    """
+    batch, dimension = points.shape[:-1], points.shape[-1]
+    with torch.enable_grad():
+        flat = points.reshape(-1, dimension).detach().requires_grad_(True)
+        slopes = spatial_gradient(field, flat, quantity, create_graph=True)
+        channels = slopes[:, None] if slopes.ndim == 2 else slopes
+        curvatures = torch.zeros_like(channels[..., 0])
+        for channel in range(channels.shape[1]):
+            for axis in range(dimension):
+                slope = channels[:, channel, axis].sum()
+                if not slope.requires_grad:
+                    continue
+                (row,) = torch.autograd.grad(
+                    slope, flat, create_graph=create_graph, retain_graph=True, allow_unused=True
+                )
+                if row is not None:
+                    along = torch.zeros_like(curvatures)
+                    along[:, channel] = row[:, axis]
+                    curvatures = curvatures + along
+    answer = curvatures if create_graph else curvatures.detach()
+    return answer[:, 0].reshape(batch) if slopes.ndim == 2 else answer.reshape(*batch, -1)
+
+
 def closest_point_normals(
     field: Field, points: Float[Tensor, "*b 3"], method: str = "autograd", *, step: float | None = None
 ) -> Float[Tensor, "*b 3"]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from onefield.tools.output import say, seconds_of, show
+from onefield.tools.task_options import NO_TASK, TaskOptions
 
 if TYPE_CHECKING:
     from onefield.data.points import Points
     from onefield.data.signals import Shape, Signal
     from onefield.data.slices import Slices
+    from onefield.data.tiled_images import TiledImage
     from onefield.training.fitted import Fitted
 
 
@@ -27,12 +29,11 @@ def run_command(
     weights: Path | None = None,
     resume: bool = False,
     seed: int = 0,
+    tile: int | None = None,
     json: bool = False,
+    asked: Annotated[TaskOptions, tyro.conf.arg(name="")] = NO_TASK,
 ) -> None:
     """Fits a signal and writes the reconstruction, the difference and the field.
-
-    With --field conv-occupancy a folder of closed meshes teaches a network to complete points, and points are completed
-    by the weights that it learned.
 
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, points (PLY, XYZ, or NPY with 3 or 6 columns), or slices (CSL,
@@ -49,41 +50,57 @@ def run_command(
         weights: what a folder of meshes taught, to complete points by: that run's folder, or the file in it.
         resume: go on learning from the meshes where the output folder's newest checkpoint ends.
         seed: of all random numbers.
+        tile: read a picture larger than memory (NPY, TIFF without compression) by tiles of this side, such as 512.
         json: print the result as JSON.
+        asked: of what is not all there.
     """
     from onefield.data.signals import load_signal
+    from onefield.data.tiled_images import open_tiled
     from onefield.errors import UsageError
+    from onefield.tools.completion import completed, learn_from_meshes
     from onefield.training.fit import fit
     from onefield.training.recipes import COMPLETION_NAMES
 
     seconds = None if time is None else seconds_of(time)
     folder = Path("fits") / signal.stem if output is None else output
     if field in COMPLETION_NAMES and signal.is_dir() and weights is None:
-        from onefield.tools.completion import learn_from_meshes
-
         learn_from_meshes(signal, field, folder, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
         return
     if resume:
         raise UsageError(f"--resume goes on learning from a folder of meshes by --field {COMPLETION_NAMES[0]} alone.")
-    loaded = load_signal(signal)
+    task = asked.chosen()
+    loaded = load_signal(signal) if tile is None else open_tiled(signal, tile)
     say(f"{signal}: {loaded.description}")
+    if weights is not None and (methods or task is not None):
+        raise UsageError("Points are completed without training, so that --weights goes without methods and tasks.")
     if weights is not None:
-        from onefield.tools.completion import completed
-
-        if methods:
-            raise UsageError(f"Points are completed without training; leave out --methods {methods[0]}.")
         fitted = completed(loaded, signal, field, weights, seed)
     else:
-        fitted = fit(loaded, field, methods=methods, steps=steps, seconds=seconds, seed=seed, observe=say)
+        fitted = fit(loaded, field, methods=methods, steps=steps, seconds=seconds, seed=seed, task=task, observe=say)
     _write(fitted, loaded, signal, folder, json)
 
 
-def _write(fitted: Fitted, loaded: Signal | Shape | Points | Slices, signal: Path, folder: Path, json: bool) -> None:
+def _written(fitted: Fitted, loaded: Signal | TiledImage | Shape | Points | Slices, folder: Path) -> list[Path]:
+    from onefield.data.tiled_images import TiledImage
+    from onefield.files import make_folder
+    from onefield.training.fit_files import write_fit
+    from onefield.training.fit_tiles import write_tiles
+
+    if not isinstance(loaded, TiledImage):
+        return write_fit(fitted, folder, loaded)
+    written = [make_folder(folder) / "field.safetensors", folder / "reconstruction.npy"]
+    fitted.save(written[0])
+    write_tiles(fitted, loaded, written[1], say)
+    return written
+
+
+def _write(
+    fitted: Fitted, loaded: Signal | TiledImage | Shape | Points | Slices, signal: Path, folder: Path, json: bool
+) -> None:
     """Writes a fit, and prints its figures and what was written."""
     from onefield.data.slices import Slices
-    from onefield.training.fit_files import write_fit
 
-    written = write_fit(fitted, folder, loaded)
+    written = _written(fitted, loaded, folder)
     figures, said = dict(fitted.metrics), []
     if isinstance(loaded, Slices) or fitted.target.quantity == "closest_point":
         report, said = _surface(written[-1], loaded if isinstance(loaded, Slices) else None)

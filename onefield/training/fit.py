@@ -16,12 +16,14 @@ from torch import Tensor
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal, load_signal, signal_of
 from onefield.data.slices import Slices
+from onefield.data.tiled_images import TiledImage
 from onefield.errors import DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.training.closest_points import ClosestPointSource, score_closest_points
 from onefield.training.fit_methods import FitMethod, FitParts, joined, methods_of
 from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples, shape_samples
+from onefield.training.fit_tiles import POOL, TileSamples, score_tiles, tiled_target
 from onefield.training.fitted import Fitted
 from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
@@ -38,6 +40,8 @@ from onefield.training.recipes import (
     target_of,
 )
 from onefield.training.slices import plan_slices, plane_agreement, train_slices
+from onefield.training.tasks import Task, task_named
+from onefield.training.tasks.task import Evidence
 from onefield.types import Mesh, PointCloud
 
 _logger = logging.getLogger("onefield.training")
@@ -49,19 +53,20 @@ _WARMUP_STEPS = 20
 
 
 def fit(
-    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Slices | Mesh | PointCloud,
+    signal: str | Path | np.ndarray | Tensor | Signal | TiledImage | Shape | Points | Slices | Mesh | PointCloud,
     field: str | Field = "auto",
     *,
     methods: Sequence[str | FitMethod] = (),
     steps: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
+    task: str | Task | None = None,
     observe: Callable[[str], None] | None = None,
 ) -> Fitted:
     """Fits a field to an image, sound, video, volume, shape, cloud of points or slices of a solid.
 
     Args:
-        signal: a file, an array, or what `load_signal` gives.
+        signal: a file, an array, or what `load_signal` gives; pictures larger than memory as `open_tiled` gives them.
         field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces) or a field of
             the caller's own on the signal's domain, which is trained in place.
         methods: ways of fitting that go with any representation, names (``"teaching"``, ``"s3im"``, ...; see
@@ -70,6 +75,8 @@ def fit(
         seconds: limit of training time instead, counted from the end of the first step (which may compile kernels);
             the learning rate falls as the time runs out.
         seed: of all random numbers. Equal seeds and steps give equal fields on one machine.
+        task: what the signal shows in part and the field should show in whole: one of `onefield.training.tasks`, or its
+            name, such as ``"denoise"``; None fits the signal itself.
         observe: is told, some twenty times, how far the fit is.
 
     Raises:
@@ -80,9 +87,28 @@ def fit(
         DivergedError: loss or gradients were not finite ten times in a row.
     """
     loaded, chosen = _loaded(signal), methods_of(methods)
+    if task is not None:
+        _refuse(chosen, "Tasks are")
+        named = task_named(task) if isinstance(task, str) else task
+        return _fit_task(named, loaded, field, steps, seconds, seed, observe)
     if isinstance(loaded, Slices):
         _refuse(chosen, "Slices are")
         return _fit_slices(loaded, field, steps, seconds, seed, observe)
+    if isinstance(loaded, TiledImage):
+        _refuse(chosen, "Pictures are, by tiles,")
+        return _fit_tiles(loaded, field, steps, seconds, seed, observe)
+    return _fit_whole(loaded, field, chosen, steps, seconds, seed, observe)
+
+
+def _fit_whole(
+    loaded: Signal | Shape | Points,
+    field: str | Field,
+    chosen: list[FitMethod],
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    observe: Callable[[str], None] | None,
+) -> Fitted:
     generator = torch.Generator().manual_seed(seed)
     name = field if isinstance(field, str) else _name_of(field)
     recipe, target = recipe_for(name, loaded), target_of(loaded, name)
@@ -144,6 +170,58 @@ def _adapted(
     return recipe
 
 
+def _fit_task(
+    task: Task,
+    signal: Signal | TiledImage | Shape | Points | Slices,
+    field: str | Field,
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    observe: Callable[[str], None] | None,
+) -> Fitted:
+    if not isinstance(signal, Signal):
+        raise UsageError(
+            f"The task '{task.name}' is about signals on a grid in memory, but this is {signal.description}."
+        )
+    _check_budget(steps, seconds, solved=False)
+    problem = task.problem(signal, torch.Generator().manual_seed(seed))
+    name = field if isinstance(field, str) else _name_of(field)
+    recipe, target = recipe_for(name, problem.guide, problem.places), target_of(problem.guide, name)
+    if target.quantity != "value":
+        raise UsageError(f"The task '{task.name}' needs a field of values; '{name}' represents surfaces.")
+    _check_memory(field, recipe, target, problem.guide)
+    trained = initial_field(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
+    started = time.perf_counter()
+    done = _train(trained, problem.evidence, recipe, steps, seconds, observe, FitParts())
+    facts = {"steps": float(done), "seconds": time.perf_counter() - started} | problem.finish(trained)
+    fitted = Fitted(trained, target, signal.kind, problem.shape, {}, recipe if isinstance(field, str) else None)
+    facts["parameters"] = float(sum(p.numel() for p in trained.parameters()))
+    return replace(fitted, metrics=problem.score(fitted.reconstruction()) | facts)
+
+
+def _fit_tiles(
+    image: TiledImage,
+    field: str | Field,
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    observe: Callable[[str], None] | None,
+) -> Fitted:
+    _check_budget(steps, seconds, solved=False)
+    name = field if isinstance(field, str) else _name_of(field)
+    recipe, target = recipe_for(name, image), tiled_target(image)
+    # what is in memory at once, with room for a tile's answer and error
+    _check_memory(field, recipe, target, image, (POOL + 1) * image.tile**2 * image.channels)
+    trained = initial_field(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
+    generator = torch.Generator().manual_seed(seed)
+    started = time.perf_counter()
+    done = _train(trained, TileSamples(image, target.scale, generator), recipe, steps, seconds, observe, FitParts())
+    facts = {"steps": float(done), "seconds": time.perf_counter() - started}
+    facts["parameters"] = float(sum(p.numel() for p in trained.parameters()))
+    fitted = Fitted(trained, target, image.kind, image.shape, {}, recipe if isinstance(field, str) else None)
+    return replace(fitted, metrics=score_tiles(fitted, image, generator) | facts)
+
+
 def _fit_slices(
     slices: Slices,
     field: str | Field,
@@ -194,7 +272,7 @@ def _source(
     draws: int,
     generator: torch.Generator,
     parts: FitParts,
-) -> SignalSamples | GridSamples | ShapeSamples | MeshViews | PointSource | ClosestPointSource:
+) -> Evidence:
     if not isinstance(signal, Signal) and target.quantity == "closest_point":
         return ClosestPointSource(signal, draws, generator)
     if isinstance(signal, Points):
@@ -216,23 +294,29 @@ def _scored(
     return replace(fitted, metrics=_score(fitted, signal, generator) | facts | {"parameters": parameters})
 
 
-def _check_memory(field: str | Field, recipe: Recipe, target: Target, signal: Signal | Shape | Points) -> None:
+def _check_memory(
+    field: str | Field,
+    recipe: Recipe,
+    target: Target,
+    signal: Signal | TiledImage | Shape | Points,
+    held: int = 0,
+) -> None:
     if isinstance(field, str):
         with torch.device("meta"):  # sizes without values
             sized: Field = build_field(recipe.field, recipe.options, target)
     else:
         sized = field
-    numbers = math.prod(signal.shape) * signal.channels if isinstance(signal, Signal) else 0
-    cure = "take a smaller signal, or a field of fewer numbers such as 'siren'"
+    numbers = math.prod(signal.shape) * signal.channels if isinstance(signal, Signal) else held
+    cure = "take a smaller signal, a field of fewer numbers such as 'siren', or read a large picture by tiles (--tile)"
     require(fitting_need(sized, recipe.batch, numbers), f"Fitting {signal.kind} by '{recipe.field}'", cure)
 
 
 def _loaded(
-    signal: str | Path | np.ndarray | Tensor | Signal | Shape | Points | Slices | Mesh | PointCloud,
-) -> Signal | Shape | Points | Slices:
+    signal: str | Path | np.ndarray | Tensor | Signal | TiledImage | Shape | Points | Slices | Mesh | PointCloud,
+) -> Signal | TiledImage | Shape | Points | Slices:
     if isinstance(signal, PointCloud):
         return Points.of(signal)
-    if isinstance(signal, Signal | Shape | Points | Slices):
+    if isinstance(signal, Signal | TiledImage | Shape | Points | Slices):
         return signal
     if isinstance(signal, Mesh):
         return Shape.of(signal)
@@ -250,7 +334,7 @@ def _checked(field: Field, target: Target) -> Field:
 
 def _train(
     field: Field,
-    source: SignalSamples | GridSamples | ShapeSamples | MeshViews | PointSource | ClosestPointSource,
+    source: Evidence,
     recipe: Recipe,
     steps: int | None,
     seconds: float | None,

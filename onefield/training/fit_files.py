@@ -24,13 +24,14 @@ _SIXTEEN_BIT = 32767
 def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Points | Slices | None = None) -> list[Path]:
     """Writes ``field.safetensors`` (if a recipe built the field) and the reconstruction in the signal's own kind.
 
-    Images become PNG, sounds WAV, videos a folder of PNG frames, volumes ``.npy``, shapes, points and slices PLY.
+    Images become PNG (and ``.npy`` where their values are not in [0, 1]), sounds WAV, videos a folder of PNG frames,
+    volumes ``.npy``, shapes, points and slices PLY.
 
     Args:
         fitted: what `fit` answered.
         folder: made if missing.
-        signal: the truth; gives range and rate, and for images and videos a picture of the absolute difference, with
-            ten times the contrast.
+        signal: what was fitted; gives range and rate, and for images and videos of the answer's size a picture of the
+            absolute difference, with ten times the contrast.
 
     Returns:
         The files written.
@@ -49,24 +50,33 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
             answer = replace(answer, vertices=answer.vertices.double() + origin)
         export_mesh(answer, place / "reconstruction.ply")
         return [*written, place / "reconstruction.ply"]
-    truth = signal.values if isinstance(signal, Signal) else None
+    truth = signal.values if isinstance(signal, Signal) and signal.shape == fitted.shape else None
     if fitted.kind == "audio":
         rate = signal.rate if isinstance(signal, Signal) and signal.rate else _DEFAULT_RATE
-        return [*written, _write_sound(place / "reconstruction.wav", answer, int(rate))]
+        # a task may have asked for more samples than the signal has
+        finer = fitted.shape[0] / signal.shape[0] if isinstance(signal, Signal) else 1
+        return [*written, _write_sound(place / "reconstruction.wav", answer, int(rate * finer))]
     if fitted.kind == "volume" or answer.shape[-1] > 4:
-        buffer = io.BytesIO()
-        np.save(buffer, answer.numpy(), allow_pickle=False)
-        write_atomically(place / "reconstruction.npy", buffer.getvalue())
-        return [*written, place / "reconstruction.npy"]
+        return [*written, _write_array(place / "reconstruction.npy", answer)]
     low, high = fitted.target.offset - fitted.target.scale, fitted.target.offset + fitted.target.scale
     if isinstance(signal, Signal) and signal.value_range == 1 and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
+    elif fitted.kind == "image":
+        # a picture of 8 bits can't tell what its black and white mean
+        written.append(_write_array(place / "reconstruction.npy", answer))
     written += _write_pictures(place, "reconstruction", (answer - low) / (high - low), fitted.kind)
     if truth is not None:
         difference = 10 * torch.nan_to_num(answer - truth).abs() / (high - low)
         difference[..., 3:] = 1.0
         written += _write_pictures(place, "difference", difference, fitted.kind)
     return written
+
+
+def _write_array(path: Path, values: Tensor) -> Path:
+    buffer = io.BytesIO()
+    np.save(buffer, values.numpy(), allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+    return path
 
 
 def _write_pictures(place: Path, name: str, values: Tensor, kind: str) -> list[Path]:

@@ -5,7 +5,7 @@ from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.field import Field
-from onefield.fields.gradients import closest_point_normals, spatial_gradient
+from onefield.fields.gradients import closest_point_normals, spatial_gradient, spatial_laplacian
 from onefield.fields.heads import ValueHead
 from onefield.fields.networks import Siren
 from onefield.types import Bounds, Sample
@@ -96,3 +96,34 @@ def test_normals_of_closest_points_are_those_of_the_surface_up_to_sign(method):
         torch.testing.assert_close((normals * beside).sum(-1).abs(), torch.ones(50), atol=1e-4, rtol=0)
     flat = closest_point_normals(ClosestPoints(disc), torch.rand(50, 3) * 0.3, method)
     torch.testing.assert_close(flat[:, 2].abs(), torch.ones(50), atol=1e-4, rtol=0)
+
+
+def test_laplacians_of_closed_forms():
+    class Waves(Field):
+        """``|x|^2 + x y z`` and ``sin(2 x) exp(y)``."""
+
+        domain = Bounds.cube(1.0)
+        provides = frozenset({"value", "distance"})
+
+        def _evaluate(self, points, directions, time, want):
+            x, y, z = points.unbind(-1)
+            first, second = points.square().sum(-1) + x * y * z, torch.sin(2 * x) * torch.exp(y)
+            return Sample(value=torch.stack([first, second], -1), distance=second)
+
+    points = torch.rand(4, 5, 3, dtype=torch.float64)
+    found = spatial_laplacian(Waves(), points, "value")
+    assert not found.requires_grad
+    truth = -3 * torch.sin(2 * points[..., 0]) * torch.exp(points[..., 1])
+    torch.testing.assert_close(found, torch.stack([torch.full_like(truth, 6.0), truth], -1))
+    torch.testing.assert_close(spatial_laplacian(Waves(), points, "distance"), truth)
+    assert torch.equal(spatial_laplacian(Constant(), points, "distance"), torch.zeros(4, 5).double())
+
+
+class Constant(Field):
+    """No slope at all."""
+
+    domain = Bounds.cube(1.0)
+    provides = frozenset({"distance"})
+
+    def _evaluate(self, points, directions, time, want):
+        return Sample(distance=torch.ones_like(points[:, 0]))

@@ -61,12 +61,13 @@ SURFACE_NAMES = tuple(_SURFACES)
 _AUTOMATIC, _AUTOMATIC_FOR_POINTS = "hash", "dense"
 
 
-def recipe_for(name: str, signal: Signal | Shape | Points) -> Recipe:
+def recipe_for(name: str, signal: Signal | Shape | Points, places: int | None = None) -> Recipe:
     """The recipe of a representation for a signal.
 
     Args:
         name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid for
             points and the hash grid for every other kind of signal.
+        places: points of a step at most; None takes as many as the signal has samples.
 
     Raises:
         UsageError: an unknown name, or one that does not fit this kind of signal.
@@ -83,7 +84,7 @@ def recipe_for(name: str, signal: Signal | Shape | Points) -> Recipe:
         raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *known))}.")
     recipe = known[chosen].recipe(signal)
     if isinstance(signal, Signal):
-        return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape)))
+        return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape) if places is None else places))
     return recipe
 
 

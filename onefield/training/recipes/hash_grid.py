@@ -42,7 +42,7 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     if isinstance(signal, Shape):
         options |= {"log2_table_size": 17, "finest_resolution": 1024}
         return Recipe("hash", options, 1e-2, 2e-3, 0.01, 2**15, 1800)
-    longest, numbers = max(signal.shape), signal.values.numel()
+    longest, numbers = max(signal.shape), math.prod(signal.shape) * signal.channels
     base = max(1, min(16, longest // 2))
     finest = max(base, longest)
     # a level has an eighth of the signal's numbers, or fewer; all levels together about as many as the signal
