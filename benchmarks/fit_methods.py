@@ -5,8 +5,12 @@ frequencies; coarse-to-fine: by Fourier features of which it knows half the pixe
 Seconds are those of the processor, not of the clock. A row a fit is added to the file of rows, which a second call goes
 on with; the table has, for the best learning rate of each way, mean and deviation over the seeds.
 
+start: from tiles of the other images of the folder a start is learned, from which tiles of this image are fitted in ten
+steps. gradient-origin: a decoder of tiles of the other images, by what its codes say of them and of this image's tiles
+("new"); principal components are the best that codes of as many numbers can do linearly.
+
 Run: python benchmarks/fit_methods.py ../shared/data/signals/kodak --rows rows.jsonl [--only teaching iga ...]
-     [--images kodim23] [--shrink 8] [--steps 300] [--seeds 0 1 2] [--rates 5e-4 1e-3 2e-3] [--table]
+     [--images kodim23] [--shrink 12] [--steps 200] [--seeds 0 1 2] [--rates 2e-3 4e-3 8e-3] [--table]
 """
 
 from __future__ import annotations
@@ -36,9 +40,12 @@ from onefield.training.fit_methods import (
     StochasticSimilarity,
     Teaching,
 )
+from onefield.training.gradient_origin import learn_gradient_origin
+from onefield.training.meta_learning import Lessons, learn_start
 from onefield.training.metrics import psnr
+from onefield.training.recipes import recipe_for
 
-WIDTH, HIDDEN_LAYERS = 64, 3
+WIDTH, HIDDEN_LAYERS = 32, 3
 # Multiples of 30 radians, among which the frequency is chosen and which are all trained.
 MULTIPLES = (1 / 3, 2 / 3, 1.0, 2.0, 4.0, 20 / 3)
 FULL_BATCH = 2**20
@@ -51,6 +58,7 @@ class Sizes(FitMethod):
     name: ClassVar[str] = "sizes"
     rate: float
     multiple: float = 1.0
+    final_rate: float | None = None
 
     def adapt(self, recipe, signal, target, seed):
         """The recipe with these instead of its own."""
@@ -58,8 +66,10 @@ class Sizes(FitMethod):
         options = recipe.options | {"width": WIDTH, "hidden_layers": HIDDEN_LAYERS}
         if "first_w0" in options:
             options["first_w0"] *= self.multiple
-        batch = min(FULL_BATCH, signal.values[..., 0].numel())
-        return replace(recipe, options=options, encoding_rate=self.rate, network_rate=self.rate, batch=batch)
+        rates = {"encoding_rate": self.rate, "network_rate": self.rate}
+        if self.final_rate is not None:
+            rates["final_rate"] = self.final_rate
+        return replace(recipe, options=options, batch=min(FULL_BATCH, signal.values[..., 0].numel()), **rates)
 
 
 def shrunk(path: Path, factor: int) -> Signal:
@@ -80,19 +90,93 @@ def half_known(image: Signal, seed: int) -> tuple[Signal, torch.Tensor]:
 ON_SIREN = {
     "plain": (),
     "teaching": (Teaching(),),
-    "teaching, a fifth": (Teaching(schedule="constant"),),
+    "teaching, always a fifth": (Teaching(schedule="constant"),),
+    "plain, constant rate": (),
+    "teaching, constant rate": (Teaching(),),
     "s3im": (StochasticSimilarity(),),
-    "iga": (GradientAdjustment(groups=96),),
+    "iga": (GradientAdjustment(groups=64),),
 }
+# Sides, in pixels, of tiles from which a start is learned, and of those in a decoder; how the image is shrunk for both.
+TILE, SMALL_TILE, TILE_SHRINK = 32, 12, 4
+FEW_STEPS, OUTER_STEPS, TILES_FITTED = 10, 150, 4
+CODE, DECODER_STEPS = 16, 300
+STARTS = {
+    "start, plain": None,
+    "start, reptile": Lessons("reptile", OUTER_STEPS),
+    "start, maml": Lessons("maml", OUTER_STEPS, inner_steps=2),
+}
+DECODERS = ("gradient-origin", "principal components")
 # A fit is one (way, image, rate, seed).
 Key = tuple[str, str, float, int]
 
 
-def figures(way: str, image: Signal, rate: float, seed: int, steps: int) -> dict[str, float]:
-    """Of one fit."""
+def tiles(image: Signal, side: int) -> list[Signal]:
+    """The image cut into squares."""
+    rows, columns = (axis // side for axis in image.shape)
+    return [
+        replace(image, values=image.values[side * row : side * (row + 1), side * column : side * (column + 1)].clone())
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def few_steps(way: str, folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
+    """Mean PSNR of some tiles after few steps from a start."""
+    own, others = split_tiles(folder, name, TILE)
+    sizes, started = Sizes(rate), []
+    if STARTS[way] is not None:
+        recipe = sizes.adapt(recipe_for("siren", own[0]), own[0], None, seed)
+        started = [learn_start(others, recipe, STARTS[way], seed=seed)]
     began = time.process_time()
+    chosen = own[seed :: len(own) // TILES_FITTED][:TILES_FITTED]
+    fits = [fit(tile, "siren", methods=[sizes, *started], steps=FEW_STEPS, seed=seed) for tile in chosen]
+    mean = statistics.fmean(fitted.metrics["psnr"] for fitted in fits)
+    return {"psnr": mean, "seconds": time.process_time() - began}
+
+
+def coded(way: str, folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
+    """PSNR of tiles by their codes: of those that taught the decoder, and of new ones."""
+    own, others = split_tiles(folder, name, SMALL_TILE)
+    known, new = (torch.stack([tile.values for tile in some]) for some in (others, own))
+    began = time.process_time()
+    if way == "principal components":
+        rows = known.flatten(1)
+        axes = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:CODE]
+
+        def answers(values: torch.Tensor) -> torch.Tensor:
+            return (rows.mean(0) + (values.flatten(1) - rows.mean(0)) @ axes.T @ axes).reshape(values.shape)
+
+    else:
+        recipe = recipe_for("siren", own[0])
+        sizes = {"width": WIDTH, "hidden_layers": 2, "w0": 10.0, "first_w0": 10.0}
+        recipe = replace(recipe, options=recipe.options | sizes)
+        decoder = learn_gradient_origin(others, recipe, code=CODE, steps=DECODER_STEPS, batch=32, rate=rate, seed=seed)
+
+        def answers(values: torch.Tensor) -> torch.Tensor:
+            codes = [decoder.code_of(replace(own[0], values=each)) for each in values]
+            return torch.stack([decoder.values_of(code) for code in codes])
+
+    figure = {"psnr": psnr(answers(known), known, 1.0), "new_psnr": psnr(answers(new), new, 1.0)}
+    return figure | {"seconds": time.process_time() - began}
+
+
+def split_tiles(folder: Path, name: str, side: int) -> tuple[list[Signal], list[Signal]]:
+    """Tiles of the image, and of all others in the folder."""
+    cut = {path.stem: tiles(shrunk(path, TILE_SHRINK), side) for path in sorted(folder.glob("*.png"))}
+    return cut[name], [tile for other, some in cut.items() if other != name for tile in some]
+
+
+def figures(key: Key, folder: Path, image: Signal, steps: int) -> dict[str, float]:
+    """Of one fit."""
+    way, name, rate, seed = key
+    began = time.process_time()
+    if way in STARTS:
+        return few_steps(way, folder, name, rate, seed)
+    if way in DECODERS:
+        return coded(way, folder, name, rate, seed)
     if way in ON_SIREN:
-        fitted = fit(image, "siren", methods=[Sizes(rate), *ON_SIREN[way]], steps=steps, seed=seed)
+        sizes = Sizes(rate, final_rate=1.0 if way.endswith("constant rate") else None)
+        fitted = fit(image, "siren", methods=[sizes, *ON_SIREN[way]], steps=steps, seed=seed)
         return {"psnr": fitted.metrics["psnr"], "ssim": fitted.metrics["ssim"], "seconds": time.process_time() - began}
     if way.startswith("frequency"):
         multiple = MULTIPLES[int(way.split()[-1])]
@@ -117,7 +201,9 @@ def asked(arguments: argparse.Namespace) -> Iterator[Key]:
     frequencies = [f"frequency {index}" for index in range(len(MULTIPLES))]
     families = {
         **{way: ([way], arguments.rates, arguments.seeds) for way in ON_SIREN},
-        "fresh": (["fresh", *frequencies], [1e-3], arguments.seeds),
+        "fresh": (["fresh", *frequencies], [4e-3], arguments.seeds),
+        "start": (list(STARTS), arguments.rates, arguments.seeds),
+        "gradient-origin": (list(DECODERS), [2e-3], arguments.seeds),
         "coarse-to-fine": (["half, plain", "coarse-to-fine, half"], arguments.rates, arguments.seeds),
     }
     for family in arguments.only or families:
@@ -140,7 +226,9 @@ def table(rows: dict[Key, dict[str, float]]) -> Table:
     groups: dict[tuple[str, str], dict[float, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for (way, image, rate, _), row in sorted(rows.items(), key=lambda entry: entry[0][1:]):
         groups[image, way][rate].append(row)
-    shown = Table("image", "way", "rate", "seeds", "PSNR or multiple", "SSIM", "CPU s", "at the other rates")
+    shown = Table(
+        "image", "way", "rate", "seeds", "PSNR or multiple", "SSIM or new PSNR", "CPU s", "at the other rates"
+    )
     for (image, way), by_rate in groups.items():
         figure = "multiple" if way == "fresh" else "psnr"
 
@@ -150,9 +238,10 @@ def table(rows: dict[Key, dict[str, float]]) -> Table:
         best = max(by_rate, key=lambda rate: mean(rate, figure))
         values = [row[figure] for row in by_rate[best]]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        structure = f"{mean(best, 'ssim'):.4f}" if "ssim" in by_rate[best][0] else ""
+        second = next((name for name in ("ssim", "new_psnr") if name in by_rate[best][0]), None)
+        beside = "" if second is None else f"{mean(best, second):.4g}"
         others = ", ".join(f"{rate:g}: {mean(rate, figure):.2f}" for rate in sorted(by_rate) if rate != best)
-        numbers = (f"{statistics.fmean(values):.2f} ± {spread:.2f}", structure, f"{mean(best, 'seconds'):.1f}", others)
+        numbers = (f"{statistics.fmean(values):.2f} ± {spread:.2f}", beside, f"{mean(best, 'seconds'):.1f}", others)
         shown.add_row(image, way, f"{best:g}", str(len(values)), *numbers)
     return shown
 
@@ -164,10 +253,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--images", nargs="+", default=["kodim23"])
-    parser.add_argument("--shrink", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--shrink", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
+    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3, 8e-3])
     parser.add_argument("--table", action="store_true", help="fit nothing")
     given = parser.parse_args(arguments)
     rows = read(given.rows)
@@ -176,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if key not in rows:
             way, image, rate, seed = key
             rows[key] = {"way": way, "image": image, "rate": rate, "seed": seed}
-            rows[key] |= figures(way, images[image], rate, seed, given.steps)
+            rows[key] |= figures(key, given.folder, images[image], given.steps)
             with open(given.rows, "a", encoding="utf-8") as file:
                 file.write(json.dumps(rows[key]) + "\n")
     Console(width=150).print(table(rows))

@@ -37,8 +37,7 @@ def stochastic_dissimilarity(
 
     The batch is shuffled and cut into windows, again and again; each window has the index of Wang et al. (2004) with
     Gaussian weights, and S3IM is their mean. Points that no window is full of are left out of that round. Source: Xie
-    et al., "S3IM: Stochastic Structural SIMilarity and Its Unreasonable Effectiveness for Neural Fields", ICCV 2023,
-    eq. 5 and 6.
+    et al., "S3IM: Stochastic Structural SIMilarity and Its Unreasonable Effectiveness for Neural Fields", ICCV 2023.
 
     Args:
         generator: of the shuffling; None takes PyTorch's own.

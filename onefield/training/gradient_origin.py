@@ -125,7 +125,7 @@ def origin_codes(
 ) -> Float[Tensor, "b k"]:
     """The codes of signals: for each the negative gradient, at the origin, of its sum of squared errors.
 
-    Bond-Taylor and Willcocks, "Gradient Origin Networks", ICLR 2021, eq. 4. The sum, rather than the mean, sets the
+    Bond-Taylor and Willcocks, "Gradient Origin Networks", ICLR 2021. The sum, rather than the mean, sets the
     length of the step. Differentiable by the field's parameters.
 
     Args:

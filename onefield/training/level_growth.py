@@ -14,7 +14,7 @@ class LevelGrowth(Strategy):
     """Adds the levels of an encoding one after the other, evenly over a share of the run.
 
     Whole levels at a time as in Neuralangelo (Li et al. 2023, section 3.2), or little by little as in BARF (Lin et al.
-    2021, section 3.3). What is not in use yet answers 0 and is not trained. A run that was ended before is shown with
+    2021). What is not in use yet answers 0 and is not trained. A run that was ended before is shown with
     all levels: those that never were in use hold next to nothing.
     """
 

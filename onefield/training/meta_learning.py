@@ -30,7 +30,7 @@ class Lessons:
 
     Attributes:
         rule: ``"reptile"`` (Nichol et al. 2018) moves the start towards where the steps on a signal lead; ``"maml"``
-            (Finn et al. 2017; Tancik et al., "Learned Initializations", 2021, algorithm 1) descends the loss after the
+            (Finn et al. 2017; Tancik et al., "Learned Initializations", 2021) descends the loss after the
             steps, through them.
         steps: outer ones; one signal each, all in turn.
         inner_steps: of plain gradient descent on a signal.

@@ -31,7 +31,7 @@ class LevelledEncoding(Encoding):
         """From now on only the coarsest ``count`` levels answer; the features of the others are 0.
 
         Of a level that is only begun, a part answers: ``(1 - cos(pi t)) / 2`` of it for the share t (Park et al. 2021,
-        "Nerfies", eq. 5; Lin et al. 2021, "BARF", eq. 14).
+        "Nerfies"; Lin et al. 2021, "BARF").
 
         Raises:
             UsageError: there is no such number of levels.

@@ -29,7 +29,7 @@ class GradientAdjustment(FitMethod):
 
     Samples are grouped with their neighbours. The one with the largest error of each group stands for it; the tangent
     kernel of these says how fast each pattern over the groups is learned. The fastest patterns are slowed down to the
-    next one (section 4): residuals of each place within the groups are multiplied by ``S = I - sum_i (1 - l_k / l_i)
+    next one: residuals of each place within the groups are multiplied by ``S = I - sum_i (1 - l_k / l_i)
     v_i v_i^T`` over the k largest eigenvalues ``l_i`` of the kernel. In each step all groups are looked at, and as many
     places within them as a batch allows.
 
@@ -82,7 +82,7 @@ def neighbour_order(signal: Signal, groups: int) -> Int[Tensor, "known"]:
 
 
 def levelling(kernel: Float[Tensor, "n n"], levelled: int) -> Float[Tensor, "n n"]:
-    """The matrix that brings the largest eigenvalues of a kernel down to the next one: ``S`` of IGA, eq. 8.
+    """The matrix that brings the largest eigenvalues of a kernel down to the next one: ``S`` of IGA.
 
     Args:
         kernel: symmetric, without negative eigenvalues.

@@ -12,7 +12,7 @@ import trimesh
 from onefield.data.signals import Shape, signal_of
 from onefield.errors import UsageError
 from onefield.training.fit import fit
-from onefield.training.fit_methods import METHOD_NAMES, methods_of
+from onefield.training.fit_methods import METHOD_NAMES, FrequencyShift, methods_of
 from onefield.training.recipes import recipe_for
 from onefield.types import Mesh
 
@@ -58,3 +58,7 @@ def test_what_does_not_suit_is_said():
         methods_of(["teachin"])
     with pytest.raises(UsageError, match="given twice"):
         methods_of(["s3im", "s3im"])
+    with pytest.raises(UsageError, match="'teaching' and 'iga' both choose the samples"):
+        fit(picture(), "siren", methods=["teaching", "iga"], steps=1)
+    with pytest.raises(UsageError, match="'fresh' chooses how a field is built, but got a ComposedField"):
+        fit(picture(), fit(picture(), "siren", steps=1).field, methods=[FrequencyShift((1.0,), draws=1)], steps=1)

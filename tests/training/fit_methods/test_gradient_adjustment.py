@@ -58,7 +58,7 @@ def gradients_by(method, field, signal, batch):
 
 
 def test_a_step_moves_by_the_adjusted_errors_of_all_groups():
-    """Of equation 8: 2 / N times the Jacobian's transpose times S r, for each place within the groups."""
+    """2 / N times the Jacobian's transpose times S r, for each place within the groups."""
     signal = signal_of(torch.rand(8, 8, 2, generator=torch.Generator().manual_seed(1)), "image")
     field = siren_on(signal)
     picked, error, found, (points, truth, answer) = gradients_by(GradientAdjustment(4, 2), field, signal, 64)
