@@ -54,7 +54,7 @@ _WARMUP_STEPS = 20
 
 def fit(
     signal: str | Path | np.ndarray | Tensor | Signal | TiledImage | Shape | Points | Slices | Mesh | PointCloud,
-    field: str | Field = "auto",
+    field: str | Recipe | Field = "auto",
     *,
     methods: Sequence[str | FitMethod] = (),
     steps: int | None = None,
@@ -67,8 +67,8 @@ def fit(
 
     Args:
         signal: a file, an array, or what `load_signal` gives; pictures larger than memory as `open_tiled` gives them.
-        field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces) or a field of
-            the caller's own on the signal's domain, which is trained in place.
+        field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces), a recipe such
+            as `recipe_for` gives for a number of parameters, or a field of the caller's own, trained in place.
         methods: ways of fitting that go with any representation, names (``"teaching"``, ``"s3im"``, ...; see
             `onefield.training.fit_methods`) or objects with settings of one's own.
         steps: how many; None takes the recipe's.
@@ -102,7 +102,7 @@ def fit(
 
 def _fit_whole(
     loaded: Signal | Shape | Points,
-    field: str | Field,
+    field: str | Recipe | Field,
     chosen: list[FitMethod],
     steps: int | None,
     seconds: float | None,
@@ -110,9 +110,10 @@ def _fit_whole(
     observe: Callable[[str], None] | None,
 ) -> Fitted:
     generator = torch.Generator().manual_seed(seed)
-    name = field if isinstance(field, str) else _name_of(field)
-    recipe, target = recipe_for(name, loaded), target_of(loaded, name)
-    solved = isinstance(loaded, Points) and isinstance(field, str) and recipe.field == "dense"
+    by_recipe = not isinstance(field, Field)
+    recipe = _recipe_of(field, loaded)
+    target = target_of(loaded, recipe.field)
+    solved = isinstance(loaded, Points) and by_recipe and recipe.field == "dense"
     _check_budget(steps, seconds, solved)
     _refuse(chosen if solved else [], "The grid of a cloud is")
     recipe = _adapted(recipe, chosen, field, loaded, target, seed)
@@ -124,15 +125,15 @@ def _fit_whole(
             grid, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=observe)
             found["seconds"] = time.perf_counter() - began
             return _scored(Fitted(grid, target, loaded.kind, (), {}, recipe), loaded, generator, found)
-    trained = initial_field(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
+    trained = initial_field(recipe, target, seed) if by_recipe else _checked(field, target)
     draws = (recipe.steps if steps is None else int(steps)) * recipe.batch // 2
-    if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and isinstance(field, str):
+    if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and by_recipe:
         start_at(trained, loaded)
     parts = joined(chosen, [method.begin(trained, loaded, target, generator) for method in chosen])
     source, began = _source(loaded, trained, target, draws, generator, parts), time.perf_counter()
     done = _train(trained, source, recipe, steps, seconds, observe, parts)
     facts = {"steps": float(done), "seconds": time.perf_counter() - began}
-    kept, axes = recipe if isinstance(field, str) else None, loaded.shape if isinstance(loaded, Signal) else ()
+    kept, axes = recipe if by_recipe else None, loaded.shape if isinstance(loaded, Signal) else ()
     return _scored(Fitted(trained, target, loaded.kind, axes, {}, kept), loaded, generator, facts)
 
 
@@ -153,7 +154,7 @@ def _refuse(methods: list[FitMethod], what: str) -> None:
 def _adapted(
     recipe: Recipe,
     methods: list[FitMethod],
-    field: str | Field,
+    field: str | Recipe | Field,
     signal: Signal | Shape | Points,
     target: Target,
     seed: int,
@@ -161,7 +162,7 @@ def _adapted(
     """The recipe that the methods make of a representation's own."""
     for method in methods:
         adapted = method.adapt(recipe, signal, target, seed)
-        if adapted is not recipe and not isinstance(field, str):
+        if adapted is not recipe and isinstance(field, Field):
             raise UsageError(
                 f"The method '{method.name}' chooses how a field is built, but got a {type(field).__name__}; name a "
                 "representation instead."
@@ -173,7 +174,7 @@ def _adapted(
 def _fit_task(
     task: Task,
     signal: Signal | TiledImage | Shape | Points | Slices,
-    field: str | Field,
+    field: str | Recipe | Field,
     steps: int | None,
     seconds: float | None,
     seed: int,
@@ -185,46 +186,45 @@ def _fit_task(
         )
     _check_budget(steps, seconds, solved=False)
     problem = task.problem(signal, torch.Generator().manual_seed(seed))
-    name = field if isinstance(field, str) else _name_of(field)
-    recipe, target = recipe_for(name, problem.guide, problem.places), target_of(problem.guide, name)
+    recipe = _recipe_of(field, problem.guide, problem.places)
+    target = target_of(problem.guide, recipe.field)
     if target.quantity != "value":
-        raise UsageError(f"The task '{task.name}' needs a field of values; '{name}' represents surfaces.")
+        raise UsageError(f"The task '{task.name}' needs a field of values; '{recipe.field}' represents surfaces.")
     _check_memory(field, recipe, target, problem.guide)
-    trained = initial_field(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
+    trained = _checked(field, target) if isinstance(field, Field) else initial_field(recipe, target, seed)
     started = time.perf_counter()
     done = _train(trained, problem.evidence, recipe, steps, seconds, observe, FitParts())
     facts = {"steps": float(done), "seconds": time.perf_counter() - started} | problem.finish(trained)
-    fitted = Fitted(trained, target, signal.kind, problem.shape, {}, recipe if isinstance(field, str) else None)
+    fitted = Fitted(trained, target, signal.kind, problem.shape, {}, None if isinstance(field, Field) else recipe)
     facts["parameters"] = float(sum(p.numel() for p in trained.parameters()))
     return replace(fitted, metrics=problem.score(fitted.reconstruction()) | facts)
 
 
 def _fit_tiles(
     image: TiledImage,
-    field: str | Field,
+    field: str | Recipe | Field,
     steps: int | None,
     seconds: float | None,
     seed: int,
     observe: Callable[[str], None] | None,
 ) -> Fitted:
     _check_budget(steps, seconds, solved=False)
-    name = field if isinstance(field, str) else _name_of(field)
-    recipe, target = recipe_for(name, image), tiled_target(image)
+    recipe, target = _recipe_of(field, image), tiled_target(image)
     # what is in memory at once, with room for a tile's answer and error
     _check_memory(field, recipe, target, image, (POOL + 1) * image.tile**2 * image.channels)
-    trained = initial_field(recipe, target, seed) if isinstance(field, str) else _checked(field, target)
+    trained = _checked(field, target) if isinstance(field, Field) else initial_field(recipe, target, seed)
     generator = torch.Generator().manual_seed(seed)
     started = time.perf_counter()
     done = _train(trained, TileSamples(image, target.scale, generator), recipe, steps, seconds, observe, FitParts())
     facts = {"steps": float(done), "seconds": time.perf_counter() - started}
     facts["parameters"] = float(sum(p.numel() for p in trained.parameters()))
-    fitted = Fitted(trained, target, image.kind, image.shape, {}, recipe if isinstance(field, str) else None)
+    fitted = Fitted(trained, target, image.kind, image.shape, {}, None if isinstance(field, Field) else recipe)
     return replace(fitted, metrics=score_tiles(fitted, image, generator) | facts)
 
 
 def _fit_slices(
     slices: Slices,
-    field: str | Field,
+    field: str | Recipe | Field,
     steps: int | None,
     seconds: float | None,
     seed: int,
@@ -256,6 +256,14 @@ def _check_budget(steps: int | None, seconds: float | None, solved: bool) -> Non
             raise UsageError(f"fit needs a positive number of {name}, got {budget}.")
         if budget is not None and solved:
             raise UsageError("The grid of a cloud is solved for, without training steps; limit 'hash' or 'siren'.")
+
+
+def _recipe_of(
+    field: str | Recipe | Field, signal: Signal | TiledImage | Shape | Points, places: int | None = None
+) -> Recipe:
+    if isinstance(field, Recipe):
+        return field if places is None else replace(field, batch=min(field.batch, places))
+    return recipe_for(field if isinstance(field, str) else _name_of(field), signal, places)
 
 
 def _name_of(field: Field) -> str:
@@ -295,13 +303,13 @@ def _scored(
 
 
 def _check_memory(
-    field: str | Field,
+    field: str | Recipe | Field,
     recipe: Recipe,
     target: Target,
     signal: Signal | TiledImage | Shape | Points,
     held: int = 0,
 ) -> None:
-    if isinstance(field, str):
+    if not isinstance(field, Field):
         with torch.device("meta"):  # sizes without values
             sized: Field = build_field(recipe.field, recipe.options, target)
     else:

@@ -21,6 +21,7 @@ class Backbone:
         options: its arguments; whole numbers stay whole.
         rate: peak learning rate of Adam.
         stretched: whether its inputs may exceed [-1, 1], as those of long sounds do.
+        growing: options that a larger network multiplies alike, its width among them.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Backbone:
     options: Options
     rate: float = 1e-3
     stretched: bool = True
+    growing: tuple[str, ...] = ("width",)
 
     def build(self, inputs: int, outputs: int, options: Options) -> Network:
         """The network with these options, which may hold others besides its own.

@@ -91,4 +91,4 @@ def _polynomials(x: Float[Tensor, "n f"], degree: int) -> Float[Tensor, "n f k"]
 
 
 _OPTIONS = {"width": 256, "hidden_layers": 3, "degree": 256, "rank": 128}
-CHEBYSHEV = Backbone("chebyshev", ChebyshevNetwork, _OPTIONS, stretched=False)
+CHEBYSHEV = Backbone("chebyshev", ChebyshevNetwork, _OPTIONS, stretched=False, growing=("width", "rank", "degree"))

@@ -61,16 +61,21 @@ SURFACE_NAMES = tuple(_SURFACES)
 _AUTOMATIC, _AUTOMATIC_FOR_POINTS = "hash", "dense"
 
 
-def recipe_for(name: str, signal: Signal | Shape | Points, places: int | None = None) -> Recipe:
+def recipe_for(
+    name: str, signal: Signal | Shape | Points, places: int | None = None, parameters: int | None = None
+) -> Recipe:
     """The recipe of a representation for a signal.
 
     Args:
         name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid for
             points and the hash grid for every other kind of signal.
         places: points of a step at most; None takes as many as the signal has samples.
+        parameters: makes the field as large as so many numbers allow; the recipe's own size by default. Grids with a
+            network then have a small one, of one hidden layer.
 
     Raises:
-        UsageError: an unknown name, or one that does not fit this kind of signal.
+        UsageError: an unknown name, one that does not fit this kind of signal, or fewer parameters than it has at
+            least.
     """
     automatic = _AUTOMATIC_FOR_POINTS if isinstance(signal, Points) else _AUTOMATIC
     chosen = automatic if name == "auto" else name
@@ -83,9 +88,42 @@ def recipe_for(name: str, signal: Signal | Shape | Points, places: int | None = 
     if chosen not in known:
         raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *known))}.")
     recipe = known[chosen].recipe(signal)
+    if parameters is not None:
+        recipe = _sized(known[chosen], recipe, signal, parameters)
     if isinstance(signal, Signal):
         return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape) if places is None else places))
     return recipe
+
+
+def _sized(representation: Representation, recipe: Recipe, signal: Signal | Shape | Points, parameters: int) -> Recipe:
+    """The largest field that a number of parameters allows, by doubling and halving of its size."""
+    name, target = representation.name, target_of(signal, representation.name)
+    if isinstance(signal, Points) and name == _AUTOMATIC_FOR_POINTS:
+        raise UsageError("The grid of a cloud of points has the size that its points ask for; size 'hash' or 'siren'.")
+
+    def at(size: int) -> tuple[Recipe, int]:
+        options = recipe.options | representation.sized(recipe.options, size)
+        with torch.device("meta"):  # sizes without values
+            field = representation.build(target, options)
+        return replace(recipe, options=options), sum(p.numel() for p in field.parameters())
+
+    chosen, count = at(1)
+    if count > parameters:
+        raise UsageError(
+            f"'{name}' needs {count} parameters or more for this {signal.kind}, got {parameters}; allow more, or take "
+            "another field."
+        )
+    low, high = 1, 2
+    candidate, grown = at(high)
+    # some have a largest size
+    while count < grown <= parameters:
+        low, high, chosen, count = high, 2 * high, candidate, grown
+        candidate, grown = at(high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        candidate, grown = at(middle)
+        low, high, chosen = (middle, high, candidate) if grown <= parameters else (low, middle, chosen)
+    return chosen
 
 
 def build_field(name: str, options: dict[str, float], target: Target) -> Field:

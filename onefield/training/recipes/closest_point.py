@@ -7,7 +7,7 @@ from onefield.data.signals import Shape, Signal
 from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.heads.closest_point import ClosestPointHead, UnsignedDistanceHead
-from onefield.training.recipes.hash_grid import hashed
+from onefield.training.recipes.hash_grid import hash_sized, hashed
 from onefield.training.recipes.recipe import CLOSEST_POINT_NAME, Recipe, Representation, Target
 
 
@@ -26,4 +26,4 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     return Recipe(CLOSEST_POINT_NAME, options, 1e-2, 2e-3, 0.01, 3 * 2**12, 2000)
 
 
-CLOSEST_POINT = Representation(CLOSEST_POINT_NAME, _field, _recipe)
+CLOSEST_POINT = Representation(CLOSEST_POINT_NAME, _field, _recipe, sized=hash_sized)

@@ -27,7 +27,10 @@ def _representation(backbone: Backbone) -> Representation:
             return Recipe(backbone.name, options | {"output_gain": 0.1}, *rates, 2**13, 1500)
         return Recipe(backbone.name, options, *rates, 2**14, 1500)
 
-    return Representation(backbone.name, field, recipe, "stretch" if backbone.stretched else None)
+    def sized(options: dict[str, float], size: int) -> dict[str, float]:
+        return {name: max(1, round(options[name] * size / options["width"])) for name in backbone.growing}
+
+    return Representation(backbone.name, field, recipe, "stretch" if backbone.stretched else None, sized)
 
 
 COORDINATE_NETWORKS = tuple(_representation(each) for each in BACKBONES)

@@ -29,4 +29,4 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     return Recipe("dense", options, 0.1, 0.1, 0.01, 2**16, 300)
 
 
-DENSE_GRID = Representation("dense", _field, _recipe)
+DENSE_GRID = Representation("dense", _field, _recipe, sized=lambda options, size: {"vertices": size + 1})

@@ -24,4 +24,4 @@ def _recipe(signal: Signal | Shape) -> Recipe:
     return Recipe("flexicubes", {"resolution": 64}, 2e-2, 2e-2, 0.05, 2, 200)
 
 
-FLEXICUBES = Representation("flexicubes", _field, _recipe)
+FLEXICUBES = Representation("flexicubes", _field, _recipe, sized=lambda options, size: {"resolution": size})

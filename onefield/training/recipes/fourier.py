@@ -30,4 +30,6 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     return Recipe("fourier", options, 2e-3, 2e-3, 0.03, 2**14, 1500)
 
 
-FOURIER = Representation("fourier", _field, _recipe, "frequency")
+FOURIER = Representation(
+    "fourier", _field, _recipe, "frequency", lambda options, size: {"width": size, "features": 2 * size}
+)

@@ -76,10 +76,15 @@ def _projected_recipe(signal: Signal | Shape | Points) -> Recipe:
     return Recipe("projected", options, 3e-2, 3e-2, 0.05, batch, 1500)
 
 
+def _projected_sized(options: Options, size: int) -> Options:
+    """Vectors of no more numbers than the network that they generate has weights, roughly."""
+    return {"latent": min(size, int(options["hidden_layers"] * options["width"] ** 2))}
+
+
 FUNCTIONAL = (
     _factorised("functional-cp", CpNetwork, 64, 1, lambda axes: 64),
     _factorised("functional-tt", TensorTrainNetwork, 16, 2, lambda axes: 16 ** (axes - 1)),
     # its core has the sum's variance already
     _factorised("functional-tucker", TuckerNetwork, 24, 1, lambda axes: 1),
-    Representation("projected", _projected_field, _projected_recipe, "stretch"),
+    Representation("projected", _projected_field, _projected_recipe, "stretch", _projected_sized),
 )

@@ -41,9 +41,9 @@ def _axes(signal: Signal | Shape | Points) -> int:
 
 
 def _representation(
-    name: str, encoding: Callable[[int, Options], Encoding], features: int, axes: tuple[int, ...]
+    name: str, encoding: Callable[[int, Options], Encoding], features: int, axes: tuple[int, ...], growing: str
 ) -> Representation:
-    """Of signals of so many axes."""
+    """Of signals of so many axes, larger by one of its options."""
 
     def field(target: Target, options: Options) -> ComposedField:
         encoded = encoding(target.domain.dimension, options)
@@ -66,12 +66,12 @@ def _representation(
         options |= {"vertices": _SHAPE_VERTICES, "output_gain": 0.1}
         return Recipe(name, options, 1e-2, 2e-3, 0.01, 3 * 2**11 if isinstance(signal, Points) else 2**14, 1500)
 
-    return Representation(name, field, recipe)
+    return Representation(name, field, recipe, sized=lambda options, size: {growing: size + 1, "hidden_layers": 1})
 
 
 LOW_RANK = (
-    _representation("cp", _cp, 64, (1, 2, 3)),
-    _representation("vm", _vm, 8, (3,)),
-    _representation("tri-plane", _tri_plane, 8, (2, 3)),
-    _representation("k-planes", _k_planes, 8, (2, 3)),
+    _representation("cp", _cp, 64, (1, 2, 3), "features"),
+    _representation("vm", _vm, 8, (3,), "vertices"),
+    _representation("tri-plane", _tri_plane, 8, (2, 3), "vertices"),
+    _representation("k-planes", _k_planes, 8, (2, 3), "vertices"),
 )

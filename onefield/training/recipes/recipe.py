@@ -84,6 +84,11 @@ def stretch_of(signal: Signal | Shape | Points) -> float:
     return 1.0
 
 
+def by_width(_options: dict[str, float], size: int) -> dict[str, float]:
+    """Networks grow by the width of their layers."""
+    return {"width": size}
+
+
 @dataclass(frozen=True)
 class Representation:
     """A way to write down signals.
@@ -93,9 +98,12 @@ class Representation:
         build: an untrained field for a target, by a recipe's options.
         recipe: how it fits a signal; raises UsageError for a kind that it can't represent.
         band_option: the option that the frequencies of an untrained field are proportional to; None if there is none.
+        sized: by a recipe's options and a whole number from 1, options of a field whose number of parameters grows
+            with that number.
     """
 
     name: str
     build: Callable[[Target, dict[str, float]], Field]
     recipe: Callable[[Signal | Shape | Points], Recipe]
     band_option: str | None = None
+    sized: Callable[[dict[str, float], int], dict[str, float]] = by_width
