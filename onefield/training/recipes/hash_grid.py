@@ -17,6 +17,7 @@ from onefield.training.recipes.recipe import Recipe, Representation, Target
 _LEAST_LOG2_TABLE = 10
 _SMALLEST_LOG2_TABLE = 4
 _MOST_LOG2_TABLE = 19
+_PICTURE_LEVELS = range(16, 11, -1)
 # Of pictures with at most so many numbers.
 _PICTURE_STEPS, _PICTURE_NUMBERS = 2500, 300_000
 
@@ -35,15 +36,14 @@ def hashed(target: Target, options: dict[str, float], heads: list[Head]) -> Comp
     return ComposedField(target.domain, encoding, network, heads)
 
 
-def _fitting_table(options: dict[str, float], numbers: int) -> int:
-    """Logarithm of the longest tables that have fewer numbers in two dimensions than the signal."""
-    resolutions = geometric_resolutions(options["levels"], options["base_resolution"], options["finest_resolution"])
-    fitting = [
-        log2
-        for log2 in range(_LEAST_LOG2_TABLE, _MOST_LOG2_TABLE + 1)
-        if HashGridLayout.plan(2, resolutions, log2).entries * options["features"] < numbers
-    ]
-    return max(fitting, default=_LEAST_LOG2_TABLE)
+def _fitting(options: dict[str, float], numbers: int) -> dict[str, float]:
+    """The longest tables, and of these the most levels, that have fewer numbers in two dimensions than the signal."""
+    for log2 in range(_MOST_LOG2_TABLE, _LEAST_LOG2_TABLE, -1):
+        for levels in _PICTURE_LEVELS:
+            resolutions = geometric_resolutions(levels, options["base_resolution"], options["finest_resolution"])
+            if HashGridLayout.plan(2, resolutions, log2).entries * options["features"] < numbers:
+                return {"log2_table_size": log2, "levels": levels}
+    return {"log2_table_size": _LEAST_LOG2_TABLE}
 
 
 def _field(target: Target, options: dict[str, float]) -> ComposedField:
@@ -66,7 +66,7 @@ def _recipe(signal: Signal | Shape | Points) -> Recipe:
     options |= {"log2_table_size": table, "base_resolution": base, "finest_resolution": finest}
     if signal.kind == "image":
         # small batches and layers: by far the most accurate of what was tried at equal time
-        options |= {"width": 32, "log2_table_size": _fitting_table(options, numbers)}
+        options |= {"width": 32} | _fitting(options, numbers)
         # larger pictures ask for more steps, but not for as many epochs
         steps = round(_PICTURE_STEPS * min(4.0, max(1.0, math.sqrt(numbers / _PICTURE_NUMBERS))))
         return Recipe("hash", options, 1e-2, 5e-3, 0.01, 2**13, steps)
