@@ -65,8 +65,9 @@ def photometric_term(kind: str = "huber", weight: float = 1.0) -> LossTerm:
 def covered_term(weight: float = 1.0) -> LossTerm:
     """Absolute error of the pixels that the object fills in photo and rendering, summed, by the number of all pixels.
 
-    A pixel on an outline holds some of what the photo shows behind, which no mask takes out of its colour; where the
-    outline runs, `onefield.losses.opacity.silhouette_term` says (as in neural deferred shading, Worchel et al. 2022).
+    A pixel on an outline holds some of what the photo shows behind, and its colour is only guessed from inside the mask
+    (`onefield.data.masks.colors_of_marked`); where the outline runs, `onefield.losses.opacity.silhouette_term` says (as
+    in neural deferred shading, Worchel et al. 2022).
     Without alpha all pixels count.
     """
 
