@@ -30,7 +30,6 @@ from onefield.types import Rays, RaySamples, RenderedImage, Rendering, Sample
 LEAST_WEIGHT = 1e-4
 # Points that are looked at together: their features stay in a processor's caches, and memory stays bounded.
 LOOK = 2**15
-_IF_OCCUPIED = {False: (), True: ("occupancy",)}
 
 
 @final
@@ -178,12 +177,11 @@ class VolumeRenderer(Renderer):
         samples, looks, answer = sampling.samples, len(sampling.samples), None
         if self._filters(sampling):
             samples, looks, answer = self._visible(field, rays, samples)
-        occupied = self._renders_occupancy
         if answer is None:
-            answer = _asked(field, rays, samples, ("density", "color", *_IF_OCCUPIED[occupied]))
+            answer = _asked(field, rays, samples, ("density", "color", *self._branches))
         color = answer.color.float()
         shown = self._blended(answer.density.float(), color, samples, behind)
-        if occupied:
+        if self._branches:
             density = occupied_density(answer.occupancy.float(), samples.ends - samples.starts)
             shown = replace(shown, occupied=self._blended(density, color, samples, behind))
         return replace(
@@ -216,16 +214,17 @@ class VolumeRenderer(Renderer):
         )
 
     @property
-    def _renders_occupancy(self) -> bool:
-        return self.occupied and torch.is_grad_enabled()
+    def _branches(self) -> tuple[str, ...]:
+        """By what rays are rendered now besides density."""
+        return ("occupancy",) if self.occupied and torch.is_grad_enabled() else ()
 
     def _filters(self, sampling: Sampling) -> bool:
         return self.prefilter and not sampling.proposals
 
     def _visible(self, field: Field, rays: Rays, samples: RaySamples) -> tuple[RaySamples, int, Sample | None]:
         """The samples that show, at how many the field was asked, and its answer, if that needs no gradients."""
-        learning, occupied = torch.is_grad_enabled(), self._renders_occupancy
-        want = ("density", *_IF_OCCUPIED[occupied]) if learning else ("density", "color")
+        learning, occupied = torch.is_grad_enabled(), bool(self._branches)
+        want = ("density", *self._branches) if learning else ("density", "color")
         density = samples.starts.new_zeros(len(samples))
         solid = samples.starts.new_zeros(len(samples) if occupied else 0)
         color = samples.starts.new_zeros(0 if learning else len(samples), 3)
