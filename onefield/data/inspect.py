@@ -31,7 +31,7 @@ class DatasetSummary:
         images, train, test: counts.
         sizes: ``"width x height"`` and how often, most frequent first.
         cameras: such as ``"pinhole"``, ``"Brown-Conrady"``, ``"fisheye"``, with counts.
-        masks, depths, points: counts; ``mask_use`` is ``"ignore"`` or ``"alpha"`` where there are masks.
+        masks, depths, normals, points: counts; ``mask_use`` is ``"ignore"`` or ``"alpha"`` where there are masks.
         bounded, extent_scale: as `Scene`.
         scale: normalised units for one unit of the dataset.
         decoded_bytes: memory for all decoded pictures.
@@ -50,6 +50,7 @@ class DatasetSummary:
     masks: int = 0
     mask_use: str | None = None
     depths: int = 0
+    normals: int = 0
     points: int = 0
     alpha: bool = False
     bounded: bool | None = None
@@ -78,7 +79,8 @@ class DatasetSummary:
             ]
         use = "" if self.mask_use is None else f" ({'the object' if self.mask_use == 'alpha' else 'pixels to ignore'})"
         lines += [
-            f"masks: {self.masks}{use}; depth images: {self.depths}; points: {self.points}",
+            f"masks: {self.masks}{use}; depth images: {self.depths}; normal maps: {self.normals}",
+            f"points: {self.points}",
             f"memory: {self.decoded_bytes / 2**20:.0f} MiB decoded",
         ]
         lines += [f"problem: {problem}" for problem in self.problems]
@@ -114,6 +116,7 @@ def _posed(scene: Scene) -> DatasetSummary:
         masks=scene.masked_views,
         mask_use=scene.mask_meaning,
         depths=0 if scene.depths is None else scene.depths.count,
+        normals=0 if scene.normals is None else scene.normals.count,
         points=0 if scene.points is None else len(scene.points.points),
         alpha=scene.alpha,
         bounded=scene.bounded,

@@ -14,6 +14,7 @@ from onefield.cameras import Cameras
 from onefield.data.batches import RayBatches
 from onefield.data.formats import load_scene
 from onefield.data.image_store import NormalStore
+from onefield.data.inspect import inspect_dataset
 from onefield.data.normal_files import read_normals
 from onefield.errors import DataError, UsageError
 
@@ -95,6 +96,7 @@ def test_batches_bring_the_normals_of_their_own_pixels(synthetic, tmp_path: Path
     scene = load_scene(tmp_path)
     assert scene.normals.count == 4
     assert "4 of 5 views have a normal map." in scene.warnings
+    assert inspect_dataset(tmp_path).normals == 4
     batch = RayBatches(scene, range(5), normals=True).next(200)
     points = batch.rays.origins.double() + batch.rays.directions.double()
     row = scene.cameras.project(batch.rays.camera_indices, points)[0][:, 1].floor()
