@@ -23,6 +23,7 @@ COMMANDS = {
     "decompress": "decode such a file, or the beginning of one, to the signal",
     "learn": "learn from a folder of signals a start for fits, or one decoder for all",
     "evolve": "move, smooth or morph a shape, as a row of meshes",
+    "solve": "solve a differential equation by a field, beside its known solution",
     "inspect": "say what a folder or file is, and whether it is sound",
     "doctor": "check the installation and say what is used and why",
     "bench": "time the kernels and a training step on this machine",

@@ -1,0 +1,50 @@
+"""``onefield solve``: differential equations by fields, beside their solutions in closed form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from onefield.tools.output import say, show
+
+
+def run_command(
+    problem: Annotated[str, tyro.conf.Positional] = "advection",
+    /,
+    output: Path | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Solves a differential equation by a field, compares it with the solution that is known, and draws both.
+
+    Problems: eikonal (signed distance from a circle), helmholtz (a plane wave from its values on walls), wave (a pulse
+    that parts), and, step by step in time, advection (a pulse carried along, beside a grid of as many numbers), fluid
+    (a Taylor-Green vortex) and elasticity (a square that swings). Equations of one's own are put together in Python, of
+    onefield.training.equations.
+
+    Args:
+        problem: its name.
+        output: folder to write picture and figures to; solutions/NAME by default.
+        seed: of all random numbers.
+        json: print the result as JSON.
+    """
+    import time
+
+    import imageio.v3 as imageio
+
+    from onefield.files import make_folder, write_atomically
+    from onefield.training.equations import study_named
+
+    study = study_named(problem)
+    say(f"{study.name}: {study.meaning}")
+    started = time.perf_counter()
+    solved = study.run(seed, say)
+    folder = make_folder(Path("solutions") / problem if output is None else output)
+    levels = (solved.picture * 255).round().byte().numpy()
+    write_atomically(folder / "solution.png", imageio.imwrite("<bytes>", levels, extension=".png"))
+    figures = solved.metrics | {"seconds": time.perf_counter() - started}
+    listed = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
+    lines = [listed, f"wrote {folder / 'solution.png'} (the field on the left, the truth on the right)"]
+    show({"problem": problem, "folder": str(folder), **figures}, json, lines)
