@@ -88,9 +88,8 @@ def fit(
     """
     loaded, chosen = _loaded(signal), methods_of(methods)
     if task is not None:
-        _refuse(chosen, "Tasks are")
         named = task_named(task) if isinstance(task, str) else task
-        return _fit_task(named, loaded, field, steps, seconds, seed, observe)
+        return _fit_task(named, loaded, field, chosen, steps, seconds, seed, observe)
     if isinstance(loaded, Slices):
         _refuse(chosen, "Slices are")
         return _fit_slices(loaded, field, steps, seconds, seed, observe)
@@ -129,7 +128,7 @@ def _fit_whole(
     draws = (recipe.steps if steps is None else int(steps)) * recipe.batch // 2
     if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and by_recipe:
         start_at(trained, loaded)
-    parts = joined(chosen, [method.begin(trained, loaded, target, generator) for method in chosen])
+    parts = _begun(chosen, trained, loaded, target, generator)
     source, began = _source(loaded, trained, target, draws, generator, parts), time.perf_counter()
     done = _train(trained, source, recipe, steps, seconds, observe, parts)
     facts = {"steps": float(done), "seconds": time.perf_counter() - began}
@@ -144,6 +143,16 @@ def _oriented(points: Points, target: Target) -> tuple[Points, OrientedPoints | 
     for note in found.notes:
         _logger.warning("%s", note)
     return found, cloud
+
+
+def _begun(
+    methods: list[FitMethod],
+    field: Field,
+    signal: Signal | Shape | Points,
+    target: Target,
+    generator: torch.Generator,
+) -> FitParts:
+    return joined(methods, [method.begin(field, signal, target, generator) for method in methods])
 
 
 def _refuse(methods: list[FitMethod], what: str) -> None:
@@ -175,6 +184,7 @@ def _fit_task(
     task: Task,
     signal: Signal | TiledImage | Shape | Points | Slices,
     field: str | Recipe | Field,
+    chosen: list[FitMethod],
     steps: int | None,
     seconds: float | None,
     seed: int,
@@ -185,15 +195,21 @@ def _fit_task(
             f"The task '{task.name}' is about signals on a grid in memory, but this is {signal.description}."
         )
     _check_budget(steps, seconds, solved=False)
-    problem = task.problem(signal, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    problem = task.problem(signal, generator)
     recipe = _recipe_of(field, problem.guide, problem.places)
     target = target_of(problem.guide, recipe.field)
     if target.quantity != "value":
         raise UsageError(f"The task '{task.name}' needs a field of values; '{recipe.field}' represents surfaces.")
+    recipe = _adapted(recipe, chosen, field, problem.guide, target, seed)
     _check_memory(field, recipe, target, problem.guide)
     trained = _checked(field, target) if isinstance(field, Field) else initial_field(recipe, target, seed)
+    parts = _begun(chosen, trained, problem.guide, target, generator)
+    if parts.on_samples:
+        names = ", ".join(method.name for method in chosen)
+        raise UsageError(f"The task '{task.name}' says itself what is made small, beside {names}; leave these out.")
     started = time.perf_counter()
-    done = _train(trained, problem.evidence, recipe, steps, seconds, observe, FitParts())
+    done = _train(trained, problem.evidence, recipe, steps, seconds, observe, parts)
     facts = {"steps": float(done), "seconds": time.perf_counter() - started} | problem.finish(trained)
     fitted = Fitted(trained, target, signal.kind, problem.shape, {}, None if isinstance(field, Field) else recipe)
     facts["parameters"] = float(sum(p.numel() for p in trained.parameters()))
@@ -289,8 +305,7 @@ def _source(
         return MeshViews(signal, max(field.cells), generator)
     if isinstance(signal, Shape):
         return ShapeSamples(signal, draws, generator)
-    whole_grids = parts.pick is None and parts.error is None and not parts.extra
-    if field.separable and whole_grids:
+    if field.separable and not parts.on_samples:
         return GridSamples(signal, target, generator)
     return SignalSamples(signal, target, generator, parts)
 

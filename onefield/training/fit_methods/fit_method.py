@@ -67,6 +67,11 @@ class FitParts:
     error: Error | None = None
     extra: tuple[Error, ...] = ()
 
+    @property
+    def on_samples(self) -> bool:
+        """Whether anything here works on the samples of a step."""
+        return self.pick is not None or self.error is not None or bool(self.extra)
+
 
 class FitMethod(ABC):
     """A way of fitting: settings alone, so that one object serves any number of fits.

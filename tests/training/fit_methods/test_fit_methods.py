@@ -43,6 +43,13 @@ def test_methods_go_together_and_with_separable_fields(small):
     assert fitted.metrics["psnr"] > 8
 
 
+def test_tasks_take_methods_that_leave_their_error_alone(small):
+    fitted = fit(picture(), "fourier", methods=["coarse-to-fine"], task="denoise", steps=5)
+    assert fitted.field.encoding.active_levels == fitted.field.encoding.level_count
+    with pytest.raises(UsageError, match="'denoise' says itself what is made small, beside teaching"):
+        fit(picture(), "fourier", methods=["teaching"], task="denoise", steps=1)
+
+
 def test_no_method_changes_a_fit_without_it(small):
     plain, taught = (fit(picture(), "siren", methods=names, steps=10).reconstruction() for names in ((), ("teaching",)))
     assert not torch.equal(plain, taught)
