@@ -90,12 +90,13 @@ def half_known(image: Signal, seed: int) -> tuple[Signal, torch.Tensor]:
 ON_SIREN = {
     "plain": (),
     "teaching": (Teaching(),),
-    "teaching, always a fifth": (Teaching(schedule="constant"),),
     "plain, constant rate": (),
-    "teaching, constant rate": (Teaching(),),
+    "teaching, falling rate": (Teaching(),),
     "s3im": (StochasticSimilarity(),),
     "iga": (GradientAdjustment(groups=64),),
 }
+# Of the whole fit; teaching keeps its rate, all others let it fall.
+FINAL_RATES = {"constant rate": 1.0, "falling rate": 0.05}
 # Sides, in pixels, of tiles from which a start is learned, and of those in a decoder; how the image is shrunk for both.
 TILE, SMALL_TILE, TILE_SHRINK = 32, 12, 4
 FEW_STEPS, OUTER_STEPS, TILES_FITTED = 10, 150, 4
@@ -175,8 +176,8 @@ def figures(key: Key, folder: Path, image: Signal, steps: int) -> dict[str, floa
     if way in DECODERS:
         return coded(way, folder, name, rate, seed)
     if way in ON_SIREN:
-        sizes = Sizes(rate, final_rate=1.0 if way.endswith("constant rate") else None)
-        fitted = fit(image, "siren", methods=[sizes, *ON_SIREN[way]], steps=steps, seed=seed)
+        sizes = Sizes(rate, final_rate=FINAL_RATES.get(way.partition(", ")[2]))
+        fitted = fit(image, "siren", methods=[*ON_SIREN[way], sizes], steps=steps, seed=seed)
         return {"psnr": fitted.metrics["psnr"], "ssim": fitted.metrics["ssim"], "seconds": time.process_time() - began}
     if way.startswith("frequency"):
         multiple = MULTIPLES[int(way.split()[-1])]

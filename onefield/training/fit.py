@@ -171,7 +171,7 @@ def _adapted(
     """The recipe that the methods make of a representation's own."""
     for method in methods:
         adapted = method.adapt(recipe, signal, target, seed)
-        if adapted is not recipe and isinstance(field, Field):
+        if adapted.options is not recipe.options and isinstance(field, Field):
             raise UsageError(
                 f"The method '{method.name}' chooses how a field is built, but got a {type(field).__name__}; name a "
                 "representation instead."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -15,7 +15,7 @@ from onefield.data.signals import Shape, Signal
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.field import Field
 from onefield.training.fit_methods.fit_method import FitMethod, FitParts
-from onefield.training.recipes import Target
+from onefield.training.recipes import Recipe, Target
 
 SCHEDULES = ("constant", "linear", "step", "cosine")
 INTERVALS = ("dense", "incremental")
@@ -33,7 +33,8 @@ class Teaching(FitMethod):
     """Greedy functional teaching (Zhang et al., "Nonparametric Teaching of Implicit Neural Representations", 2024).
 
     Of the samples of a batch (all of a signal that is no larger), the share with the largest sum of absolute errors
-    over the channels is taught, algorithm 1 of the paper. Larger signals draw other candidates at each selection.
+    over the channels is taught, algorithm 1 of the paper. Larger signals draw other candidates at each selection. The
+    learning rate stays where it is, as in the paper: what is taught last would be learned at next to none.
 
     Attributes:
         ratio: share that is taught at the start, in (0, 1].
@@ -70,6 +71,11 @@ class Teaching(FitMethod):
             return 0.0
         part = (progress - _DENSE_SHARE) / (1 - _DENSE_SHARE)
         return _INTERVALS[min(len(_INTERVALS) - 1, int(len(_INTERVALS) * part))]
+
+    def adapt(self, recipe: Recipe, signal: Signal | Shape | Points, target: Target, seed: int) -> Recipe:
+        """The recipe at a constant rate."""
+        del signal, target, seed
+        return replace(recipe, final_rate=1.0)
 
     def begin(
         self, field: Field, signal: Signal | Shape | Points, target: Target, generator: torch.Generator
