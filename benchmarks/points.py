@@ -2,18 +2,19 @@
 
 Each shape gets points evenly at random over its area, then noise of equal deviation along each axis, in percent of the
 diagonal of its box. Screened Poisson of Open3D, where that is installed, gets normals estimated from the same points
-and turned by its minimal spanning tree, as its users do; with --true-normals also those of the faces.
+and turned by its minimal spanning tree, as its users do. What ends in "+normals" gets those of the faces instead, which
+no scanner knows so well. Peak memory is that of the whole run so far: ask for one row alone to see its own.
 
 Run: python benchmarks/points.py ../shared/data/meshes [--shapes armadillo block] [--noise 0 0.25 0.5]
-     [--fields auto hash siren] [--points 100000] [--pictures FOLDER]
+     [--by auto auto+normals hash siren poisson poisson+normals] [--points 100000] [--pictures FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import resource
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -76,16 +77,13 @@ def poisson(cloud: PointCloud, true_normals: bool) -> Mesh:
     return Mesh(vertices, torch.from_numpy(np.asarray(found.triangles).astype(np.int64)))
 
 
-def answers(cloud: PointCloud, arguments: argparse.Namespace) -> Iterator[tuple[str, Mesh | None, float]]:
-    """Name, mesh (None where the peer isn't installed) and seconds of each way."""
-    for field in arguments.fields:
-        started = time.perf_counter()
-        given = cloud if arguments.true_normals else PointCloud(cloud.points)
-        mesh = fit(Points.of(given), field).reconstruction()
-        yield field, mesh, time.perf_counter() - started
-    started = time.perf_counter()
-    installed = importlib.util.find_spec("open3d") is not None
-    yield "Poisson", poisson(cloud, arguments.true_normals) if installed else None, time.perf_counter() - started
+def reconstructed(cloud: PointCloud, by: str) -> Mesh | None:
+    """The mesh of one way; None where the peer isn't installed."""
+    way, _, given = by.partition("+")
+    if way == "poisson":
+        installed = importlib.util.find_spec("open3d") is not None
+        return poisson(cloud, given == "normals") if installed else None
+    return fit(Points.of(cloud if given == "normals" else PointCloud(cloud.points)), way).reconstruction()
 
 
 def main() -> None:
@@ -93,13 +91,12 @@ def main() -> None:
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--shapes", nargs="+", default=SHAPES)
     parser.add_argument("--noise", nargs="+", type=float, default=(0.0, 0.25, 0.5))
-    parser.add_argument("--fields", nargs="+", default=("auto",))
+    parser.add_argument("--by", nargs="+", default=("auto", "poisson", "poisson+normals"))
     parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--true-normals", action="store_true")
     parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
     table = Table(title=f"{arguments.points:,} points, distances in % of the diagonal")
-    columns = ("shape", "noise %", "by", "mesh to shape", "shape to mesh", "watertight", "pieces", "euler", "s")
+    columns = ("shape", "noise %", "by", "mesh to shape", "shape to mesh", "watertight", "pieces", "euler", "s", "cpu s", "GiB")
     for column in columns:
         table.add_column(column)
     console = Console()
@@ -107,15 +104,20 @@ def main() -> None:
         shape = Shape.of(read_mesh(arguments.meshes / f"{name}.obj"))
         for noise in arguments.noise:
             cloud, diagonal = cloud_of(shape, arguments.points, noise)
-            for by, mesh, seconds in answers(cloud, arguments):
+            for by in arguments.by:
+                wall, processor = time.perf_counter(), time.process_time()
+                mesh = reconstructed(cloud, by)
+                took = (f"{time.perf_counter() - wall:.0f}", f"{time.process_time() - processor:.0f}")
+                peak = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}"
                 if mesh is None:
                     table.add_row(name, f"{noise:g}", by, *[""] * (len(columns) - 3))
                     continue
                 there, back = off(mesh, shape, diagonal)
                 facts = report_mesh(mesh)
                 row = (f"{there:.4f}", f"{back:.4f}", "yes" if facts.watertight else "no", str(facts.components))
-                table.add_row(name, f"{noise:g}", by, *row, str(facts.euler), f"{seconds:.0f}")
-                console.print(f"{name} {noise:g} {by}:", *row, facts.euler, f"{seconds:.0f} s", highlight=False)
+                row = (*row, str(facts.euler), *took, peak)
+                table.add_row(name, f"{noise:g}", by, *row)
+                console.print(f"{name} {noise:g} {by}:", *row, highlight=False)
                 if arguments.pictures is not None:
                     arguments.pictures.mkdir(parents=True, exist_ok=True)
                     stem = arguments.pictures / f"{name}-{noise:g}-{by}"

@@ -39,6 +39,8 @@ _BAND_CELLS, _BAND_DEVIATIONS = 3.5, 3.0
 _FIRST_SPACINGS, _STIFFEST = 3.0, 0.05
 # Part of the points held out, and how near to the least deviation from them counts as equal to it.
 _HELD_OUT, _GAIN = 0.1, 0.985
+# Slopes at held-out points are taken this many deviations to both sides.
+_SLOPE_DEVIATIONS = 2.0
 # Gauss-Newton steps a smoothing on the first, cheap grid.
 _REPEATS = 2
 # Unit slope weighs as deviations over so many times the noise would: else a thick cloud flattens the distance.
@@ -110,7 +112,7 @@ def pull_grid(
             band = _Band(state.distances, points, state.deviation)
         for _ in range(_REPEATS if cells == CELLS else 1):
             state = _State(band.solve(state, points[~held_out], smoothing), state.deviation, smoothing)
-        error = band.distances_at(state.distances, points[held_out])
+        error = band.distances_at(state.distances, points[held_out], state.deviation)
         state.deviation = float(np.sqrt(np.square(error).mean()))
         tried.append(state)
         if observe is not None:
@@ -211,16 +213,21 @@ class _Band:
         columns = self.numbers[tuple((lower[:, None] + _CORNERS).transpose(2, 0, 1))]
         return self._rows(columns, np.prod(np.where(_CORNERS == 1, part, 1 - part), axis=2))
 
-    def distances_at(self, distances: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """To first order: values over slopes, which a solution between two noisy sheets would have small."""
+    def distances_at(self, distances: np.ndarray, points: np.ndarray, deviation: float) -> np.ndarray:
+        """To first order: values over slopes, which a solution between two noisy sheets would have small.
+
+        Slopes are taken over twice the deviation to both sides, so that a surface that is crumpled within the noise,
+        and so passes near every point, gains nothing by it.
+        """
         places = points.T * self.cells
-        steps = _AXES * 0.5
+        reach = max(0.5, _SLOPE_DEVIATIONS * deviation * self.cells)
+        steps = _AXES * reach
         slope = [
             ndimage.map_coordinates(distances, places + step[:, None], order=1)
             - ndimage.map_coordinates(distances, places - step[:, None], order=1)
             for step in steps
         ]
-        length = np.linalg.norm(np.stack(slope), axis=0) * self.cells
+        length = np.linalg.norm(np.stack(slope), axis=0) * self.cells / (2 * reach)
         return ndimage.map_coordinates(distances, places, order=1) / np.maximum(length, _FLAT)
 
     def solve(self, state: _State, points: np.ndarray, smoothing: float) -> np.ndarray:

@@ -28,7 +28,10 @@ _FEWEST_CELLS = 16
 _VOXEL_SPACINGS = 1.5
 # Blur of the flood, voxels: how far a point looks for the outside.
 _LOOK = 2.0
-_VOTES = 3
+# Where the flood leaked in through holes, few points see any inside: less of it than this in their blurred sight.
+_GLIMPSE, _SEEING = 0.02, 1 / 3
+# Votes end when this part of the points turns round, or after so many.
+_TURNING, _MOST_VOTES = 1e-4, 12
 # Given normals are believed when so many of them agree on which side is outside.
 _AGREEMENT = 0.9
 _CHUNK = 2**16
@@ -62,10 +65,12 @@ def orient(points: Float[np.ndarray, "N 3"], given: Float[np.ndarray, "N 3"] | N
     axes, areas = normal_axes(points, tree)
     axes = axes if given is None else given
     signs = _flooded(points, axes, float(np.sqrt(np.median(areas))))
-    for _ in range(_VOTES):
+    for _ in range(_MOST_VOTES):
         inside = indicator(points, axes * signs[:, None], areas, CELLS)
         side = -(slopes(inside, points) * axes).sum(1)
-        signs = np.where(side == 0, signs, np.sign(side))
+        before, signs = signs, np.where(side == 0, signs, np.sign(side))
+        if (signs != before).mean() <= _TURNING:
+            break
     if given is None:
         return Orientation(axes * signs[:, None], areas)
     agreeing = float((signs > 0).mean())
@@ -160,6 +165,7 @@ def _fitted_planes(points: np.ndarray, tree: cKDTree, neighbours: int) -> tuple[
 def _flooded(points: np.ndarray, axes: np.ndarray, spacing: float) -> np.ndarray:
     """The sign of each axis that points to where a flood from the cube's border came nearest."""
     cells = int(np.clip(1 / (_VOXEL_SPACINGS * spacing), _FEWEST_CELLS, CELLS))
+    most, best = -1.0, (np.zeros(0), cells)
     while True:
         wall = np.zeros((cells,) * 3, dtype=bool)
         wall[tuple(np.minimum((points * cells).astype(np.int64), cells - 1).T)] = True
@@ -167,11 +173,16 @@ def _flooded(points: np.ndarray, axes: np.ndarray, spacing: float) -> np.ndarray
         regions, _ = ndimage.label(~wall)
         outside = regions == regions[0, 0, 0]
         inside = ~wall & ~outside
-        # where the flood leaked in, larger voxels close the holes
-        if inside.any() or cells // 2 < _FEWEST_CELLS:
+        dry = ndimage.gaussian_filter(inside.astype(np.float32), _LOOK, mode="nearest")
+        # voxels hold their centres' values
+        seeing = float((at_points(dry, points - 0.5 / cells) > _GLIMPSE).mean())
+        if seeing > most:
+            flood = ndimage.gaussian_filter(outside.astype(np.float32), _LOOK, mode="nearest") - dry
+            most, best = seeing, (flood, cells)
+        # larger voxels close holes
+        if seeing >= _SEEING or cells // 2 < _FEWEST_CELLS:
             break
         cells //= 2
-    flood = ndimage.gaussian_filter(outside.astype(np.float32) - inside, _LOOK, mode="nearest")
-    # voxels hold their centres' values
+    flood, cells = best
     towards = (slopes(flood, points - 0.5 / cells) * axes).sum(1)
     return np.where(towards < 0, -1.0, 1.0)

@@ -56,6 +56,14 @@ def test_the_inner_side_of_a_shell_looks_into_its_hollow():
     assert ((found.normals[outer] * outward[outer]).sum(1) > 0).mean() > 0.99
 
 
+def test_a_surface_with_a_hole_turns_outward_beside_a_closed_one():
+    """What is dry inside the small ball must not pass for an inside of the large one, which the flood enters."""
+    ball, pebble = on_sphere(30_000), on_sphere(1_000, 0.04, seed=2) + np.array([0.4, 0.4, 0.4])
+    ball = ball[ball[:, 2] < 0.78]
+    found = orient(np.concatenate([ball, pebble]))
+    assert ((found.normals[: len(ball)] * (ball - 0.5)).sum(1) > 0).mean() > 0.99
+
+
 def test_given_normals_are_kept_turned_or_decided_anew():
     points = on_sphere(4_000)
     outward = (points - 0.5) / 0.3
