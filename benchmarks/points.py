@@ -96,7 +96,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
     table = Table(title=f"{arguments.points:,} points, distances in % of the diagonal")
-    columns = ("shape", "noise %", "by", "mesh to shape", "shape to mesh", "watertight", "pieces", "euler", "s", "cpu s", "GiB")
+    distances, facts = ("mesh to shape", "shape to mesh"), ("watertight", "pieces", "euler", "s", "processor s", "GiB")
+    columns = ("shape", "noise %", "by", *distances, *facts)
     for column in columns:
         table.add_column(column)
     console = Console()
@@ -113,9 +114,9 @@ def main() -> None:
                     table.add_row(name, f"{noise:g}", by, *[""] * (len(columns) - 3))
                     continue
                 there, back = off(mesh, shape, diagonal)
-                facts = report_mesh(mesh)
-                row = (f"{there:.4f}", f"{back:.4f}", "yes" if facts.watertight else "no", str(facts.components))
-                row = (*row, str(facts.euler), *took, peak)
+                report = report_mesh(mesh)
+                row = (f"{there:.4f}", f"{back:.4f}", "yes" if report.watertight else "no", str(report.components))
+                row = (*row, str(report.euler), *took, peak)
                 table.add_row(name, f"{noise:g}", by, *row)
                 console.print(f"{name} {noise:g} {by}:", *row, highlight=False)
                 if arguments.pictures is not None:

@@ -36,6 +36,7 @@ from onefield.training.metrics import intersection_over_union
 from onefield.training.orex import OrexSettings, train_orex
 from onefield.training.recipes import build_field
 from onefield.training.slice_grid import GridSettings, level_shape, train_grid
+from onefield.training.slice_task import SliceTask
 from onefield.training.slices import contour_errors, plan_slices
 from onefield.types import Bounds, Sample
 
@@ -120,7 +121,7 @@ def grid(slices: Slices, settings: GridSettings, **sampling: bool) -> Field:
     generator = torch.Generator().manual_seed(0)
     field = build_field(recipe.field, recipe.options, target)
     samples = sample_slices(slices, generator, **sampling)
-    train_grid(field, slices, samples, settings, lambda step: step / GRID_STEPS, generator, lambda *_: None)
+    train_grid(field, SliceTask(slices, samples, generator, lambda step: step / GRID_STEPS), settings)
     return field
 
 
@@ -130,7 +131,7 @@ def orex(slices: Slices, steps: int, settings: OrexSettings, turns: int = 5, **s
     torch.manual_seed(0)
     field = build_field(recipe.field, recipe.options | {"turns": turns}, target)
     samples = sample_slices(slices, generator, **sampling)
-    train_orex(field, slices, samples, settings, lambda step: step / steps, generator, lambda *_: None)
+    train_orex(field, SliceTask(slices, samples, generator, lambda step: step / steps), settings)
     return field
 
 

@@ -17,7 +17,8 @@ def run_command(
     system: bool = False,
     json: bool = False,
 ) -> None:
-    """Says what is at a path: dataset, run, mesh, Gaussians, slices, signal, compressed signal; changes nothing.
+    """Says what is at a path: dataset, run, what a folder of meshes taught, mesh, Gaussians, slices, signal, compressed
+    signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -43,8 +44,11 @@ def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.export import onef
     from onefield.export.formats import MESH_FORMATS
     from onefield.export.gaussian_formats import holds_gaussians
+    from onefield.training.completion import holds_completion
     from onefield.training.run_folder import RunFolder
 
+    if holds_completion(path):
+        return _completion(path)
     if path.is_file() and path.suffix.lower() == onef.SUFFIX:
         return _compressed(path)
     if path.is_file() and holds_gaussians(path):
@@ -112,6 +116,21 @@ def _signal(path: Path) -> tuple[dict, list[str]]:
 
     signal = load_signal(path)
     return {"kind": signal.kind, "file": str(path)}, [f"{path}: {signal.description}"]
+
+
+def _completion(path: Path) -> tuple[dict, list[str]]:
+    from onefield.training.completion import load_completion
+
+    learned = load_completion(path)
+    parameters = sum(weight.numel() for weight in learned.network.parameters())
+    planned = learned.recipe.steps
+    result = {"kind": "completion", "field": learned.recipe.field, "step": learned.step, "steps": planned}
+    lines = [
+        f"{path}: weights of {learned.recipe.field}, which complete points; {parameters:,} numbers",
+        f"step {learned.step} of {planned}, learned from {', '.join(learned.shapes)}",
+        f"next: onefield fit points.ply --weights {path}",
+    ]
+    return result | {"parameters": parameters, "shapes": list(learned.shapes)}, lines
 
 
 def _run(path: Path) -> tuple[dict, list[str]]:

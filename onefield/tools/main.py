@@ -18,7 +18,7 @@ COMMANDS = {
     "export": "export a run's surface as a mesh file",
     "edit": "merge, cut, clean and move files of Gaussians",
     "stitch": "join two files of Gaussians, with colours that go on across the seam",
-    "fit": "fit an image, a sound, a video, a volume, a shape or slices of a solid",
+    "fit": "fit an image, sound, video, volume, shape, points or slices; or learn from meshes to complete points",
     "compress": "write a fitted signal as a small file that decodes from its beginning on",
     "decompress": "decode such a file, or the beginning of one, to the signal",
     "learn": "learn from a folder of signals a start for fits, or one decoder for all",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,14 +15,16 @@ from onefield.types import Mesh
 PICTURE_SIZE = 480
 
 
-def write_mesh_picture(path: Path, mesh: Mesh, cameras: Cameras | None = None) -> None:
+def write_mesh_picture(path: Path, mesh: Mesh, cameras: Cameras | None = None, up: str = "z") -> None:
     """Draws a mesh from two sides, one beside the other.
 
     Args:
         cameras: those whose sides they are, for surfaces that only photos' views tell front from back; None looks from
             two opposite sides.
+        up: axis of the mesh's frame that points up in the picture, such as "-y"; without cameras.
     """
     if cameras is None or not len(cameras):
+        mesh = _upright(mesh, up)
         azimuths = (0.6, 0.6 + torch.pi)
         views = [orbit_camera(mesh, width=PICTURE_SIZE, height=PICTURE_SIZE, azimuth=azimuth) for azimuth in azimuths]
     else:
@@ -32,3 +35,14 @@ def write_mesh_picture(path: Path, mesh: Mesh, cameras: Cameras | None = None) -
             for camera in chosen
         ]
     write_image(path, torch.cat([render_preview(mesh, view) for view in views], dim=1))
+
+
+def _upright(mesh: Mesh, up: str) -> Mesh:
+    """The mesh with an axis of its frame turned to z."""
+    axis = "xyz".index(up[-1])
+    first, second = torch.eye(3, dtype=torch.float64)[[(axis + 1) % 3, (axis + 2) % 3]]
+    if up.startswith("-"):
+        first, second = second, first
+    turn = torch.stack((first, second, torch.linalg.cross(first, second)))
+    normals = None if mesh.normals is None else mesh.normals @ turn.T.to(mesh.normals)
+    return replace(mesh, vertices=mesh.vertices @ turn.T.to(mesh.vertices), normals=normals)

@@ -104,6 +104,21 @@ def build_network(recipe: Recipe) -> ConvolutionalOccupancy:
     return ConvolutionalOccupancy(**{name: int(size) for name, size in recipe.options.items()})
 
 
+def holds_completion(path: str | Path) -> bool:
+    """Whether a path is a folder in which `learn_completion` left weights, or a file of such weights."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    path = path / WEIGHTS_FILE if path.is_dir() else path
+    if path.suffix != Path(WEIGHTS_FILE).suffix or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _METADATA_KEY in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 def load_completion(path: str | Path, name: str | None = None) -> Completion:
     """Opens what `Completion.save` wrote.
 

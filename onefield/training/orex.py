@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from onefield.data.slice_samples import WIDTHS, SliceSamples
+from onefield.data.slice_samples import WIDTHS
 from onefield.data.slices import Slices
 from onefield.errors import DivergedError
 from onefield.fields.field import Field
 from onefield.losses.occupancy import excess_slope, refined_cross_entropy
 from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.slice_task import SliceTask
 
 # Share of the peak rate that is left at the end.
 _FINAL_RATE = 0.02
@@ -47,20 +47,8 @@ class OrexSettings:
     narrowing: bool = True
 
 
-def train_orex(
-    field: Field,
-    slices: Slices,
-    samples: SliceSamples,
-    settings: OrexSettings,
-    share_done: Callable[[int], float],
-    generator: torch.Generator,
-    observe: Callable[[float, int, float], None],
-) -> int:
+def train_orex(field: Field, task: SliceTask, settings: OrexSettings) -> int:
     """Trains a field with occupancy whose features are the logits after every turn, the last one first, in place.
-
-    Args:
-        share_done: the share of the training that is done, by the steps taken.
-        observe: told share, steps and loss.
 
     Returns:
         Steps that were taken.
@@ -68,6 +56,7 @@ def train_orex(
     Raises:
         DivergedError: the loss is not finite.
     """
+    slices, samples, generator = task.slices, task.samples, task.generator
     parameters = dict(field.named_parameters())
     optimizer = Adam(parameters, dict.fromkeys(parameters, "network"), {"network": GroupRate(settings.rate)})
     half = max(slices.bounds.extent) / 2
@@ -75,7 +64,7 @@ def train_orex(
     near = [torch.nonzero(samples.rank == rank)[:, 0] for rank in range(1, len(WIDTHS) + 1)]
     step = 0
     while True:
-        share = share_done(step)
+        share = task.share_done(step)
         if share >= 1 and step > 0:
             return step
         index = _drawn(even, near, settings, share, generator)
@@ -94,7 +83,7 @@ def train_orex(
         warm = min(1.0, (step + 1) / _WARMUP_STEPS)
         optimizer.step(warm * (_FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * min(share, 1))) / 2))
         step += 1
-        observe(share, step, loss.item())
+        task.observe(share, step, loss.item())
 
 
 def _gradients(field: Field, points: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from onefield.data.slice_samples import SliceSamples
-from onefield.data.slices import Slices
 from onefield.errors import DivergedError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.dense_grid import DenseGridEncoding
 from onefield.losses.lattice import cell_gradients, squared_derivatives
 from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.slice_task import SliceTask
 from onefield.types import Bounds
 
 # Share of the peak rate that is left at the end of a level.
@@ -61,15 +60,7 @@ def level_shape(bounds: Bounds, vertices: int) -> tuple[int, ...]:
     return tuple(max(4, 1 + round((vertices - 1) * side / longest)) for side in bounds.extent)
 
 
-def train_grid(
-    field: ComposedField,
-    slices: Slices,
-    samples: SliceSamples,
-    settings: GridSettings,
-    share_done: Callable[[int], float],
-    generator: torch.Generator,
-    observe: Callable[[float, int, float], None],
-) -> int:
+def train_grid(field: ComposedField, task: SliceTask, settings: GridSettings) -> int:
     """Trains a dense grid with a distance head in place.
 
     The distance is 0 on the contours; on each plane it is negative inside, positive outside, and no larger than the
@@ -79,8 +70,6 @@ def train_grid(
     Args:
         field: a dense grid in the slices' box, its distances in half the longest side; its resolution becomes that of
             the last level.
-        share_done: the share of the training that is done, by the steps taken.
-        observe: told share, steps and loss.
 
     Returns:
         Steps that were taken.
@@ -98,20 +87,12 @@ def train_grid(
             with torch.no_grad():
                 field.encoding.grid[..., 0] = _first_guess(shape, field.domain)
         level = (number / len(settings.levels), (number + 1) / len(settings.levels))
-        step = _train_level(field, slices, samples, settings, level, step, share_done, generator, observe)
+        step = _train_level(field, task, settings, level, step)
     return step
 
 
 def _train_level(
-    field: ComposedField,
-    slices: Slices,
-    samples: SliceSamples,
-    settings: GridSettings,
-    level: tuple[float, float],
-    step: int,
-    share_done: Callable[[int], float],
-    generator: torch.Generator,
-    observe: Callable[[float, int, float], None],
+    field: ComposedField, task: SliceTask, settings: GridSettings, level: tuple[float, float], step: int
 ) -> int:
     """Trains at one resolution from one share of the training to another; answers the steps that were taken so far."""
     first, last = level
@@ -121,11 +102,11 @@ def _train_level(
     spacing = [side / half / (count - 1) for side, count in sides]
     optimizer = Adam({"grid": grid}, {"grid": "grid"}, {"grid": GroupRate(settings.rate * max(spacing) / _RATE_AT)})
     # where terms in the slope and in its derivative balance is a length: the two weights differ by its square
-    bending = settings.slope * (settings.stiffness * slices.gap / half) ** 2
+    bending = settings.slope * (settings.stiffness * task.slices.gap / half) ** 2
     begun = step
-    while (share := share_done(step)) < last or step == begun:
+    while (share := task.share_done(step)) < last or step == begun:
         optimizer.zero_gradients()
-        loss = _plane_loss(field, samples, settings, half, generator) + _smoothness(
+        loss = _plane_loss(field, task.samples, settings, half, task.generator) + _smoothness(
             grid[..., 0], spacing, bending, settings
         )
         loss.backward()
@@ -134,7 +115,7 @@ def _train_level(
         progress = min(max((share - first) / (last - first), 0.0), 1.0)
         optimizer.step(_FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * progress)) / 2)
         step += 1
-        observe(share, step, loss.item())
+        task.observe(share, step, loss.item())
     return step
 
 

@@ -17,6 +17,7 @@ from onefield.training.metrics import intersection_over_union
 from onefield.training.orex import OrexSettings, train_orex
 from onefield.training.recipes import Recipe, Target
 from onefield.training.slice_grid import GridSettings, train_grid
+from onefield.training.slice_task import SliceTask
 from onefield.types import Mesh
 
 SLICE_FIELDS = ("grid", "orex")
@@ -82,9 +83,10 @@ def train_slices(
             told += 1 / _REPORTS
             observe(f"{min(share, 1):4.0%}  step {step}  loss {loss:.3g}")
 
+    task = SliceTask(slices, samples, generator, share_done, tell)
     if recipe.field == "grid":
-        return train_grid(field, slices, samples, GridSettings(), share_done, generator, tell)
-    return train_orex(field, slices, samples, OrexSettings(), share_done, generator, tell)
+        return train_grid(field, task, GridSettings())
+    return train_orex(field, task, OrexSettings())
 
 
 @torch.no_grad()

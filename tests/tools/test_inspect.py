@@ -7,6 +7,8 @@ import json
 import pytest
 
 from onefield.tools.inspect import run_command
+from onefield.training.completion import WEIGHTS_FILE, Completion, build_network
+from onefield.training.recipes import Recipe
 
 SQUARE = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
 
@@ -26,3 +28,13 @@ def test_slices_are_told_from_datasets_that_are_json_or_folders_too(named, tmp_p
 
 def test_a_transforms_file_is_a_dataset(data_folder, capsys):
     assert described(data_folder / "fox" / "transforms.json", capsys)["kind"] == "dataset"
+
+
+@pytest.mark.parametrize("named", [".", WEIGHTS_FILE])
+def test_what_meshes_taught_is_told_by_its_folder_and_its_file(named, tmp_path, capsys):
+    sizes = {"planes": 4, "volume": 0, "channels": 4, "width": 2, "levels": 3, "blocks": 2}
+    recipe = Recipe("conv-occupancy", sizes, 0.0, 5e-3, 0.05, 1, 6)
+    Completion(build_network(recipe), recipe, ("ball", "ring"), 5).save(tmp_path / WEIGHTS_FILE)
+    found = described(tmp_path / named, capsys)
+    assert (found["kind"], found["field"], found["step"]) == ("completion", "conv-occupancy", 5)
+    assert found["shapes"] == ["ball", "ring"]
