@@ -50,7 +50,7 @@ class Points:
 
     @staticmethod
     def of(cloud: PointCloud, name: str = "The cloud") -> Points:
-        """Leaves out what is no point, merges copies, and thins out more than `MOST`.
+        """Leaves out what is no point, thins out more than `MOST`, and merges copies.
 
         Args:
             cloud: positions in any unit; normals of any length.
@@ -66,6 +66,10 @@ class Points:
         if not kept.all():
             notes.append(f"{(~kept).sum():,} of {len(kept):,} points are not finite and were left out.")
             positions, normals = positions[kept], None if normals is None else normals[kept]
+        if len(positions) > MOST:
+            notes.append(f"Of {len(positions):,} points {MOST:,}, picked evenly at random, were taken.")
+            picked = np.sort(np.random.default_rng(0).permutation(len(positions))[:MOST])
+            positions, normals = positions[picked], None if normals is None else normals[picked]
         _, first = np.unique(positions, axis=0, return_index=True)
         if len(first) < len(positions):
             notes.append(f"{len(positions) - len(first):,} of {len(positions):,} points are copies and were left out.")
@@ -73,10 +77,6 @@ class Points:
             positions, normals = positions[first], None if normals is None else normals[first]
         if len(positions) < FEWEST:
             raise DataError(f"{name} has {len(positions)} distinct points; a surface needs at least {FEWEST}.")
-        if len(positions) > MOST:
-            notes.append(f"Of {len(positions):,} points {MOST:,}, picked evenly at random, were taken.")
-            picked = np.sort(np.random.default_rng(0).permutation(len(positions))[:MOST])
-            positions, normals = positions[picked], None if normals is None else normals[picked]
         low, high = positions.min(0), positions.max(0)
         if _spans(positions)[1] <= _FLAT * _spans(positions)[2]:
             raise DataError(f"{name} has all its points on a line, which is no surface; give points all over one.")

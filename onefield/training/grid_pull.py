@@ -31,8 +31,8 @@ SCHEDULE = (
     *((CELLS, smoothing) for smoothing in (0.012, 0.008, 0.0057, 0.004)),
     *((2 * CELLS, smoothing) for smoothing in (0.0028, 0.002, 0.001)),
 )
-# Less smoothing than this part of the points' spacing leaves corners between points undetermined.
-_LEAST_SMOOTHING = 0.3
+# Less smoothing than this part of the points' spacing leaves corners between points undetermined: crumbs and handles.
+_LEAST_SMOOTHING = 0.5
 # Corners within so many cells of the surface are solved for, or within so many deviations of the points.
 _BAND_CELLS, _BAND_DEVIATIONS = 3.5, 3.0
 # The first smoothing is at least so many spacings, at most this part of the cube's side.
@@ -52,6 +52,8 @@ _EDGE_CURVATURE = 20.0
 # Gradients shorter than this have no direction to be trusted: the middle of a thin part.
 _FLAT = 0.4
 _ITERATIONS = 60
+# Points whose weights are worked out at once.
+_CHUNK = 2**18
 _TOLERANCE = 1e-3
 
 _CORNERS = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]])
@@ -207,11 +209,16 @@ class _Band:
 
     def _weights_of(self, points: np.ndarray) -> csr_matrix:
         """Linear interpolation at points."""
-        scaled = points * self.cells
-        lower = np.minimum(scaled.astype(np.int64), self.cells - 1)
-        part = (scaled - lower)[:, None]
-        columns = self.numbers[tuple((lower[:, None] + _CORNERS).transpose(2, 0, 1))]
-        return self._rows(columns, np.prod(np.where(_CORNERS == 1, part, 1 - part), axis=2))
+        columns = np.empty((len(points), len(_CORNERS)), dtype=np.int32)
+        shares = np.empty(columns.shape, dtype=np.float32)
+        for start in range(0, len(points), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            scaled = points[rows] * self.cells
+            lower = np.minimum(scaled.astype(np.int64), self.cells - 1)
+            part = (scaled - lower)[:, None]
+            columns[rows] = self.numbers[tuple((lower[:, None] + _CORNERS).transpose(2, 0, 1))]
+            shares[rows] = np.prod(np.where(_CORNERS == 1, part, 1 - part), axis=2)
+        return self._rows(columns, shares)
 
     def distances_at(self, distances: np.ndarray, points: np.ndarray, deviation: float) -> np.ndarray:
         """To first order: values over slopes, which a solution between two noisy sheets would have small.

@@ -9,11 +9,12 @@ from onefield.data.signals import Shape
 from onefield.errors import DataError, UsageError
 from onefield.export.formats import read_mesh
 from onefield.meshing.report import report_mesh
+from onefield.renderers.sphere_tracing import SphereTracingRenderer
 from onefield.tools.main import main
 from onefield.training.closest_points import Discs, open_surface_of
 from onefield.training.fit import fit
 from onefield.training.fitted import load_fitted
-from onefield.types import Mesh, PointCloud
+from onefield.types import Mesh, PointCloud, Rays
 from tests.open_surfaces import AREAS, RADIUS, half_sphere
 
 
@@ -58,6 +59,23 @@ def test_the_mesh_of_points_on_an_open_surface_is_open(fitted):
     report = report_mesh(open_surface_of(fitted.field, resolution=40))
     assert (report.components, report.boundaries) == (1, 1)
     assert report.area == pytest.approx(AREAS[half_sphere], rel=0.05)
+
+
+def test_rays_from_both_sides_meet_what_was_learned(fitted):
+    """Normals look back at the rays, since the surface has no outside."""
+    places = np.random.default_rng(4).uniform(-0.5, 0.5, (300, 2)) * RADIUS
+    places = torch.tensor(places, dtype=torch.float32)
+    height = (RADIUS**2 - places.square().sum(1)).sqrt()
+    outward = torch.cat([places, height[:, None]], dim=1) / RADIUS
+    renderer = SphereTracingRenderer(tolerance=0.02 * RADIUS)
+    for sign in (1.0, -1.0):
+        starts = torch.cat([places, torch.full((300, 1), 2.0 * sign)], dim=1)
+        way = torch.tensor([0.0, 0.0, -sign]).expand(300, 3)
+        seen = renderer.render(fitted.field, Rays(starts, way), normals=True)
+        assert seen.opacity.mean() > 0.99
+        met = seen.opacity > 0.5
+        assert (seen.depth - (2 - sign * height))[met].abs().mean() < 0.02 * RADIUS
+        assert (seen.normal * sign * outward).sum(1)[met].mean() > 0.97
 
 
 def test_a_saved_fit_answers_alike(fitted, tmp_path):
