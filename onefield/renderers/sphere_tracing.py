@@ -231,9 +231,10 @@ class SphereTracingRenderer(Renderer):
 def first_surface(
     field: Field, rays: Rays, *, tolerance: float = TOLERANCE, near: float = 0.0, most_steps: int = MOST_STEPS
 ) -> tuple[Float[Tensor, "R"], Bool[Tensor, "R"], int]:
-    """Where each ray first meets the surface of a field of signed distances, within the field's domain.
+    """Where each ray first meets the surface of a field of distances, within the field's domain.
 
-    A ray that enters the domain inside the surface meets it there.
+    A ray that enters the domain inside the surface meets it there. Unsigned distances, where they are learned, may be
+    too long and take a ray through a sheet: it has met the sheet where the closest point comes to lie behind it.
 
     Args:
         tolerance: distance from the surface that counts as on it, world units.
@@ -249,17 +250,29 @@ def first_surface(
     before = places.clone()
     crossed = torch.zeros_like(hit)
     going = (places < far).nonzero()[:, 0]
+    sheets = "closest_point" in field.provides
+    away = torch.zeros_like(rays.origins)
     looks = 0
     for _ in range(most_steps):
         if not len(going):
             break
         looks += len(going)
-        distance = _distances(field, rays, going, places[going])
+        if sheets:
+            left, away[going] = away[going], _away(field, rays, going, places[going])
+            distance = away[going].norm(dim=-1)
+        else:
+            distance = _distances(field, rays, going, places[going])
         through, there = distance < 0, distance.abs() <= tolerance
         crossed[going] = through & ~there & (places[going] > before[going])
         hit[going] = through | there
         moving = ~(through | there)
         going, ahead = going[moving], distance[moving]
+        if sheets:
+            turned = (left[moving] * away[going]).sum(-1) < 0
+            met, asked = _passed(field, rays, going[turned], left[moving][turned], before, places, tolerance)
+            looks += asked
+            hit[met] = True
+            going, ahead = going[~hit[going]], ahead[~hit[going]]
         before[going] = places[going]
         places[going] += ahead
         going = going[places[going] < far[going]]
@@ -282,6 +295,45 @@ def _crossing(
         within = _distances(field, rays, index, middle) < 0
         outside, inside = torch.where(within, outside, middle), torch.where(within, middle, inside)
     return (outside + inside) / 2
+
+
+def _passed(
+    field: Field,
+    rays: Rays,
+    index: Tensor,
+    start: Float[Tensor, "n 3"],
+    before: Float[Tensor, "R"],
+    places: Float[Tensor, "R"],
+    tolerance: float,
+) -> tuple[Tensor, int]:
+    """Which of the rays whose way from the closest point turned round in a step went through a sheet.
+
+    They went through if it turns on the surface, and from what lay ahead; ``places`` of those are set to where.
+
+    Args:
+        start: the way from the closest point before the step.
+
+    Returns:
+        Indices of those rays, and at how many points the field was asked.
+    """
+    facing = (start * rays.directions[index]).sum(-1) < 0
+    index, start = index[facing], start[facing]
+    near, far = before[index], places[index]
+    for _ in range(_HALVINGS if len(index) else 0):
+        middle = (near + far) / 2
+        beyond = (_away(field, rays, index, middle) * start).sum(-1) < 0
+        near, far = torch.where(beyond, near, middle), torch.where(beyond, middle, far)
+    if not len(index):
+        return index, 0
+    met = _away(field, rays, index, far).norm(dim=-1) <= tolerance
+    places[index[met]] = far[met]
+    return index[met], (_HALVINGS + 1) * len(index)
+
+
+def _away(field: Field, rays: Rays, index: Tensor, places: Float[Tensor, "n"]) -> Float[Tensor, "n 3"]:
+    """From closest points to places along rays."""
+    points = rays.origins[index] + places[:, None] * rays.directions[index]
+    return points - field.query(points, want=("closest_point",)).closest_point.to(points)
 
 
 def _attached(field: Field, rays: Rays, places: Float[Tensor, "H"]) -> Float[Tensor, "H"]:
