@@ -66,24 +66,15 @@ def learn_from_meshes(
     )
 
 
-def completed(
-    signal: Signal | Shape | Points | Slices,
-    path: Path,
-    field: str,
-    weights: Path,
-    seed: int,
-    methods: tuple[str, ...] = (),
-) -> Fitted:
+def completed(signal: Signal | Shape | Points | Slices, path: Path, field: str, weights: Path, seed: int) -> Fitted:
     """The solid of a cloud of points by learned weights.
 
     Raises:
-        UsageError: no points, a field that has no weights, or ways of training, of which there is none.
+        UsageError: no points, or a field that has no weights.
         DataError: the weights can't be read, or give no surface.
     """
     if field != "auto" and field not in COMPLETION_NAMES:
         raise UsageError(f"--weights are of --field {' or '.join(COMPLETION_NAMES)}, not of '{field}'.")
-    if methods:
-        raise UsageError(f"Points are completed without training; leave out --methods {methods[0]}.")
     if not isinstance(signal, Points):
         raise UsageError(f"--weights complete points (PLY without faces, XYZ, NPY), but {path} is a {signal.kind}.")
     completion = load_completion(weights, None if field == "auto" else field)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from onefield.training.fitted import Fitted
 
 
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Learning from meshes, and completing points by what was learned.
+
+    Attributes:
+        weights: what a collection of meshes taught (onefield fit MESHES --field conv-occupancy), to complete points by:
+            that run's folder, such as fits/MESHES, or the file in it.
+        resume: go on learning from the meshes where the output folder's newest checkpoint ends.
+    """
+
+    weights: Path | None = None
+    resume: bool = False
+
+
+NO_COMPLETION = CompletionOptions()
+
+
 def run_command(
     signal: Annotated[Path, tyro.conf.Positional],
     /,
@@ -26,32 +44,31 @@ def run_command(
     steps: int | None = None,
     time: str | None = None,
     output: Path | None = None,
-    weights: Path | None = None,
-    resume: bool = False,
     seed: int = 0,
     tile: int | None = None,
+    up: Literal["x", "-x", "y", "-y", "z", "-z"] = "z",
     json: bool = False,
+    learned: Annotated[CompletionOptions, tyro.conf.arg(name="")] = NO_COMPLETION,
     asked: Annotated[TaskOptions, tyro.conf.arg(name="")] = NO_TASK,
 ) -> None:
-    """Fits a signal and writes the reconstruction, the difference and the field.
+    """Fits a signal and writes the reconstruction, the difference and the field; or learns from a collection of meshes.
 
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, points (PLY, XYZ, or NPY with 3 or 6 columns), or slices (CSL,
             JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json); a folder of meshes to learn from.
-        field: representation, such as siren or hash, flexicubes for a mesh, csp for meshes and points of surfaces that
-            are open, grid or orex for slices, conv-occupancy or conv-occupancy-volume for points and folders of
-            meshes; auto takes one that suits the signal.
+        field: representation, such as siren or hash; flexicubes for meshes, csp for open surfaces, grid or orex for
+            slices, conv-occupancy or conv-occupancy-volume for points and folders of meshes; auto takes a fitting one.
         methods: ways of fitting that go with any field: coarse-to-fine, fresh (frequencies from the signal's spectrum),
             iga (what is learned slowly as fast as the rest), s3im, teaching (what is most wrong), or a file of first
             weights from onefield learn.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.
-        weights: what a folder of meshes taught, to complete points by: that run's folder, or the file in it.
-        resume: go on learning from the meshes where the output folder's newest checkpoint ends.
         seed: of all random numbers.
         tile: read a picture larger than memory (NPY, TIFF without compression) by tiles of this side, such as 512.
+        up: axis that is up in preview.png, such as --up=y for most OBJ files; GLB and USD are read z up.
         json: print the result as JSON.
+        learned: of what folders of meshes taught.
         asked: of what is not all there.
     """
     from onefield.data.signals import load_signal
@@ -61,6 +78,7 @@ def run_command(
     from onefield.training.fit import fit
     from onefield.training.recipes import COMPLETION_NAMES
 
+    weights, resume = learned.weights, learned.resume
     seconds = None if time is None else seconds_of(time)
     folder = Path("fits") / signal.stem if output is None else output
     if field in COMPLETION_NAMES and signal.is_dir() and weights is None:
@@ -77,7 +95,7 @@ def run_command(
         fitted = completed(loaded, signal, field, weights, seed)
     else:
         fitted = fit(loaded, field, methods=methods, steps=steps, seconds=seconds, seed=seed, task=task, observe=say)
-    _write(fitted, loaded, signal, folder, json)
+    _write(fitted, loaded, signal, folder, up, json)
 
 
 def _written(fitted: Fitted, loaded: Signal | TiledImage | Shape | Points | Slices, folder: Path) -> list[Path]:
@@ -95,7 +113,12 @@ def _written(fitted: Fitted, loaded: Signal | TiledImage | Shape | Points | Slic
 
 
 def _write(
-    fitted: Fitted, loaded: Signal | TiledImage | Shape | Points | Slices, signal: Path, folder: Path, json: bool
+    fitted: Fitted,
+    loaded: Signal | TiledImage | Shape | Points | Slices,
+    signal: Path,
+    folder: Path,
+    up: str,
+    json: bool,
 ) -> None:
     """Writes a fit, and prints its figures and what was written."""
     from onefield.data.slices import Slices
@@ -103,7 +126,7 @@ def _write(
     written = _written(fitted, loaded, folder)
     figures, said = dict(fitted.metrics), []
     if isinstance(loaded, Slices) or fitted.target.quantity == "closest_point":
-        report, said = _surface(written[-1], loaded if isinstance(loaded, Slices) else None)
+        report, said = _surface(written[-1], loaded if isinstance(loaded, Slices) else None, up)
         figures |= report
         written.append(written[-1].with_name("preview.png"))
     listed = ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items())
@@ -114,7 +137,7 @@ def _write(
     )
 
 
-def _surface(path: Path, slices: Slices | None) -> tuple[dict[str, object], list[str]]:
+def _surface(path: Path, slices: Slices | None, up: str) -> tuple[dict[str, object], list[str]]:
     """Figures of a written mesh, for machines and people, beside its slices if it has any; draws a picture of it."""
     from onefield.export.formats import read_mesh
     from onefield.meshing.report import report_mesh
@@ -122,7 +145,7 @@ def _surface(path: Path, slices: Slices | None) -> tuple[dict[str, object], list
     from onefield.training.slices import contour_errors
 
     mesh = read_mesh(path)
-    write_mesh_picture(path.with_name("preview.png"), mesh)
+    write_mesh_picture(path.with_name("preview.png"), mesh, up=up)
     report = report_mesh(mesh)
     if slices is None:
         return {"mesh": report.as_json()}, report.lines()
