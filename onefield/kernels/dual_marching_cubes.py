@@ -52,11 +52,7 @@ class DualConnectivity:
 
     def mean_of_crossings(self, values: Float[Tensor, "I d"], weights: Float[Tensor, "I"]) -> Float[Tensor, "V d"]:
         """At each vertex, the weighted mean over its crossings."""
-        count = self.vertex_cells.shape[0]
-        total = values.new_zeros((count, values.shape[1]))
-        total = total.index_add(0, self.crossing_vertices, values * weights[:, None])
-        weight = weights.new_zeros(count).index_add(0, self.crossing_vertices, weights)
-        return total / weight[:, None]
+        return weighted_means(self.crossing_vertices, len(self.vertex_cells), values, weights)
 
 
 def dual_connectivity_reference(volume: Tensor, isovalue: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -142,6 +138,15 @@ def grid_values(grid: Float[Tensor, "X Y Z d"], places: Int[Tensor, "n 3"]) -> F
     _, y, z = grid.shape[:3]
     rows = (places[:, 0] * y + places[:, 1]) * z + places[:, 2]
     return grid.flatten(0, 2).index_select(0, rows)
+
+
+def weighted_means(
+    owners: Int[Tensor, "I"], count: int, values: Float[Tensor, "I d"], weights: Float[Tensor, "I"]
+) -> Float[Tensor, "n d"]:
+    """For each of so many owners, the mean of what it owns."""
+    total = values.new_zeros((count, values.shape[1])).index_add(0, owners, values * weights[:, None])
+    weight = weights.new_zeros(count).index_add(0, owners, weights)
+    return total / weight[:, None]
 
 
 def crossing_fractions(low: Float[Tensor, "I"], high: Float[Tensor, "I"]) -> Float[Tensor, "I"]:

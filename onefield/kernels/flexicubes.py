@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from onefield.errors import UsageError, nearest_name
@@ -24,6 +24,7 @@ from onefield.kernels.dual_marching_cubes import (
     grid_values,
     shorter_diagonals,
     split_quads,
+    weighted_means,
 )
 from onefield.kernels.marching_cubes_tables import EDGE_AXES, EDGE_COUNT, EDGE_STARTS
 from onefield.types import FlexiCubesSurface
@@ -102,8 +103,7 @@ def flexicubes_on(
         values, points: at the lower and upper ends of `DualConnectivity.crossing_ends`.
         weights: of the cells that the surface crosses, a row each in place of the grid's three axes.
     """
-    if split not in SPLITS:
-        raise UsageError(f"Unknown split '{split}': {nearest_name(split, SPLITS)}.")
+    check_split(split)
     starts = torch.as_tensor(EDGE_STARTS, device=connectivity.cells.device)
     axes = torch.as_tensor(EDGE_AXES, device=connectivity.cells.device)
     edges, rows = connectivity.crossing_edges, connectivity.crossing_cells()
@@ -113,19 +113,53 @@ def flexicubes_on(
     low_alpha, high_alpha = (alpha.gather(1, corners[:, None])[:, 0] for corners in (low_corners, high_corners))
     beta = weights.beta.index_select(0, rows).gather(1, edges[:, None])[:, 0]
     gamma = weights.gamma.index_select(0, connectivity.vertex_cells)
-    _check_positive({"alpha": torch.stack((low_alpha, high_alpha)), "beta": beta, "gamma": gamma})
+    check_positive({"alpha": torch.stack((low_alpha, high_alpha)), "beta": beta, "gamma": gamma})
 
-    fractions = crossing_fractions(values[0] * low_alpha, values[1] * high_alpha)
-    crossings = torch.lerp(*points, fractions[:, None])
-    vertices = connectivity.mean_of_crossings(crossings, beta)
-    plain = torch.lerp(*points, crossing_fractions(*values)[:, None])
-    deviations = _deviations(connectivity, vertices, plain)
+    vertices, deviations = weighted_vertices(
+        connectivity.crossing_vertices, len(gamma), values, points, (low_alpha, high_alpha), beta
+    )
     if split == "diagonal":
-        first, second = _products(gamma, connectivity.quads)
-        shorter = shorter_diagonals(vertices, connectivity.quads)
-        diagonals = torch.where(first == second, shorter, (first < second).long())
+        diagonals = chosen_diagonals(vertices, gamma, connectivity.quads)
         return FlexiCubesSurface(vertices, split_quads(connectivity.quads, diagonals), deviations)
-    return FlexiCubesSurface(*_about_centers(vertices, gamma, connectivity.quads), deviations)
+    return FlexiCubesSurface(*about_centers(vertices, gamma, connectivity.quads), deviations)
+
+
+def check_split(split: str) -> None:
+    """Raises UsageError where it is not one of `SPLITS`."""
+    if split not in SPLITS:
+        raise UsageError(f"Unknown split '{split}': {nearest_name(split, SPLITS)}.")
+
+
+def weighted_vertices(
+    crossing_vertices: Int[Tensor, "I"],
+    count: int,
+    values: tuple[Float[Tensor, "I"], Float[Tensor, "I"]],
+    points: tuple[Float[Tensor, "I 3"], Float[Tensor, "I 3"]],
+    alpha: tuple[Float[Tensor, "I"], Float[Tensor, "I"]],
+    beta: Float[Tensor, "I"],
+) -> tuple[Float[Tensor, "V 3"], Float[Tensor, "I"]]:
+    """Means of crossings, and by how much each crossing's distance from its vertex differs from the vertex's mean.
+
+    Args:
+        crossing_vertices: the vertex of each crossing.
+        count: of the vertices.
+        values, points, alpha: at the lower and upper ends of the edge of each crossing.
+        beta: of each crossing.
+    """
+    crossings = torch.lerp(*points, crossing_fractions(values[0] * alpha[0], values[1] * alpha[1])[:, None])
+    vertices = weighted_means(crossing_vertices, count, crossings, beta)
+    plain = torch.lerp(*points, crossing_fractions(*values)[:, None])
+    distances = (plain - vertices.index_select(0, crossing_vertices)).norm(dim=1)
+    means = weighted_means(crossing_vertices, count, distances[:, None], torch.ones_like(distances))[:, 0]
+    return vertices, (distances - means.index_select(0, crossing_vertices)).abs()
+
+
+def chosen_diagonals(
+    vertices: Float[Tensor, "V 3"], gamma: Float[Tensor, "V"], quads: Int[Tensor, "Q 4"]
+) -> Int[Tensor, "Q"]:
+    """Those whose ends have the larger product of gammas, or the shorter of equals, as `split_quads` takes them."""
+    first, second = _products(gamma, quads)
+    return torch.where(first == second, shorter_diagonals(vertices, quads), (first < second).long())
 
 
 def _check_shapes(values: Tensor, positions: Tensor, weights: FlexiCubesWeights) -> None:
@@ -144,20 +178,17 @@ def _check_shapes(values: Tensor, positions: Tensor, weights: FlexiCubesWeights)
             )
 
 
-def _check_positive(weights: dict[str, Tensor]) -> None:
-    """Of the weights that the surface meets; a NaN is none either."""
+def check_positive(weights: dict[str, Float[Tensor, "..."]]) -> None:
+    """Weights that the surface meets, by name; a NaN is not positive either.
+
+    Raises:
+        UsageError: one is not.
+    """
     for name, tensor in weights.items():
         if not bool((tensor > 0).all()):
             raise UsageError(
                 f"FlexiCubes needs positive weights; the least {name} is {float(tensor.detach().min()):g}."
             )
-
-
-def _deviations(connectivity: DualConnectivity, vertices: Tensor, crossings: Tensor) -> Tensor:
-    of_vertex = connectivity.crossing_vertices
-    distances = (crossings - vertices.index_select(0, of_vertex)).norm(dim=1)
-    means = connectivity.mean_of_crossings(distances[:, None], torch.ones_like(distances))[:, 0]
-    return (distances - means.index_select(0, of_vertex)).abs()
 
 
 def _products(gamma: Tensor, quads: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +197,10 @@ def _products(gamma: Tensor, quads: Tensor) -> tuple[Tensor, Tensor]:
     return a * c, b * d
 
 
-def _about_centers(vertices: Tensor, gamma: Tensor, quads: Tensor) -> tuple[Tensor, Tensor]:
+def about_centers(
+    vertices: Float[Tensor, "V 3"], gamma: Float[Tensor, "V"], quads: Int[Tensor, "Q 4"]
+) -> tuple[Float[Tensor, "V+Q 3"], Int[Tensor, "4*Q 3"]]:
+    """The vertices and one more in each quadrilateral, towards the diagonal of larger gammas; four faces about each."""
     first, second = _products(gamma, quads)
     a, b, c, d = (vertices.index_select(0, corners) for corners in quads.unbind(1))
     centers = torch.lerp((a + c) / 2, (b + d) / 2, (second / (first + second))[:, None])

@@ -16,11 +16,12 @@ from onefield.kernels.dual_contouring import dual_contouring
 from onefield.kernels.dual_marching_cubes import dual_marching_cubes
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.meshing.lattice import Lattice, Level, SampledLevel, sample_level
+from onefield.meshing.octree_level import octree_surface
 from onefield.meshing.open_surface import open_surface
 from onefield.types import Bounds, Mesh
 
 # How a level set becomes a mesh.
-LEVEL_SET_EXTRACTORS = ("marching-cubes", "dual-marching-cubes", "dual-contouring")
+LEVEL_SET_EXTRACTORS = ("marching-cubes", "dual-marching-cubes", "adaptive-dual-marching-cubes", "dual-contouring")
 # Quantities that define a surface, best first.
 SURFACE_QUANTITIES = ("closest_point", "distance", "occupancy", "density")
 # A density counts as solid where light loses half its energy within this part of the longest side of the bounds.
@@ -95,7 +96,8 @@ def extract(
         quantity: one of `SURFACE_QUANTITIES`; None takes the first of them that the field provides.
         bounds: where, world units; None takes the field's domain. What reaches them is closed there.
         extractor: one of `LEVEL_SET_EXTRACTORS`: marching cubes puts vertices on the surface, dual marching cubes makes
-            more regular triangles and rounds edges off, dual contouring keeps edges and corners by the field's slopes.
+            more regular triangles and rounds edges off, its adaptive kind makes fewer and larger ones where the surface
+            is flat, dual contouring keeps edges and corners by the field's slopes.
             Closest points have no level set and one way of their own, `onefield.meshing.open_surface`.
         memory_budget: bytes that the grid may take (4 a corner); the field's own needs come on top, see ``chunk``.
         chunk: points a query of the field.
@@ -142,6 +144,8 @@ def _surface(extractor: str, volume: Tensor, level: Level, lattice: Lattice, chu
         return marching_cubes(volume, 0.0)
     if extractor == "dual-marching-cubes":
         return dual_marching_cubes(volume, 0.0)
+    if extractor == "adaptive-dual-marching-cubes":
+        return octree_surface(volume)
 
     def at_indices(points: Tensor) -> Tensor:
         places = points - 1  # the volume has one layer more than the lattice

@@ -19,14 +19,22 @@ from onefield.tools.surface import RESOLUTION, export_surface, picture_of, write
 from onefield.training.surface import Surface, choose_extractor
 from onefield.types import Bounds
 
+ExtractorName = Literal[
+    "auto",
+    "marching-cubes",
+    "dual-marching-cubes",
+    "adaptive-dual-marching-cubes",
+    "dual-contouring",
+    "flexicubes",
+    "tsdf",
+]
+
 
 def run_command(
     run: Annotated[Path, tyro.conf.Positional],
     /,
     to: Path = Path("mesh.glb"),
-    extractor: Literal[
-        "auto", "marching-cubes", "dual-marching-cubes", "dual-contouring", "flexicubes", "tsdf"
-    ] = "auto",
+    extractor: ExtractorName = "auto",
     resolution: int = RESOLUTION,
     isovalue: float | None = None,
     mesh: Annotated[MeshOptions, tyro.conf.arg(name="")] = AS_EXTRACTED,
@@ -41,10 +49,10 @@ def run_command(
             it can be turned; .ply, .html, .splat, .spz and .splat.glb hold the Gaussians of a run that has some);
             a bare name goes to RUN/export.
         extractor: marching-cubes takes a level of the field's density, occupancy or distance; dual-marching-cubes too,
-            with more regular triangles and rounder edges; dual-contouring, with sharp ones; tsdf fuses the depth that
-            the training views see, and leaves open what none of them saw; flexicubes is the mesh that a run of
-            --method flexicubes has trained; auto takes that where there is one, tsdf for densities of open scenes, else
-            marching-cubes.
+            with more regular triangles and rounder edges; adaptive-dual-marching-cubes, with large ones where it is
+            flat; dual-contouring, with sharp edges; tsdf fuses the depth that the training views see, and leaves open
+            what none of them saw; flexicubes is the mesh that a run of --method flexicubes has trained; auto takes that
+            where there is one, tsdf for densities of open scenes, else marching-cubes.
         resolution: cells along an edge of the region of interest; tsdf takes as many in all for what the views see, and
             flexicubes has those it was trained with.
         isovalue: of the level set; chosen from the field by default.
@@ -87,6 +95,7 @@ UPRIGHT = 0.999
 _NAMES = {
     "marching-cubes": "marching cubes",
     "dual-marching-cubes": "dual marching cubes",
+    "adaptive-dual-marching-cubes": "adaptive dual marching cubes",
     "dual-contouring": "dual contouring",
     "flexicubes": "FlexiCubes",
     "tsdf": "TSDF fusion of rendered depth",

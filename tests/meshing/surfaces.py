@@ -1,4 +1,4 @@
-"""Surfaces with textures, for tests of what makes and what writes them."""
+"""Fields given by functions, and surfaces with textures, for tests of what makes and what writes meshes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from onefield.fields.analytic import SphereField
+from onefield.fields.field import Field
 from onefield.meshing.atlas import unwrap
 from onefield.meshing.geometry import vertex_normals
 from onefield.meshing.marching_cubes import extract_mesh
 from onefield.meshing.normal_map import corner_tangents, tangent_normals
 from onefield.meshing.texture import picture_of, texels_of
-from onefield.types import Mesh, Texture
+from onefield.types import Bounds, Mesh, Sample, Texture
 
 RADIUS = 0.6
 
@@ -47,3 +48,19 @@ def random_places(mesh: Mesh, count: int = 4000) -> tuple[Tensor, Tensor]:
     faces = torch.randint(len(mesh.faces), (count,), generator=generator)
     first, second = torch.rand(count, generator=generator).sqrt(), torch.rand(count, generator=generator)
     return faces, torch.stack([1 - first, first * (1 - second), first * second], dim=1)
+
+
+class FunctionField(Field):
+    """One quantity given by a function of points."""
+
+    def __init__(self, quantity, function, domain=None):
+        super().__init__()
+        self.domain = domain or Bounds.cube(1.0)
+        self.provides = frozenset({quantity})
+        self.quantity = quantity
+        self.function = function
+        self.largest_batch = 0
+
+    def _evaluate(self, points, directions, time, want):
+        self.largest_batch = max(self.largest_batch, points.shape[0])
+        return Sample(**{self.quantity: self.function(points)})

@@ -8,7 +8,6 @@ import torch
 
 from onefield.errors import DataError, ResourceError, UsageError
 from onefield.fields.analytic import BoxField, Material, SphereField, TorusField
-from onefield.fields.field import Field
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.meshing.lattice import Lattice, sample_level
 from onefield.meshing.marching_cubes import (
@@ -19,24 +18,8 @@ from onefield.meshing.marching_cubes import (
     suggest_isovalue,
 )
 from onefield.meshing.report import report_mesh
-from onefield.types import Bounds, Mesh, Sample
-
-
-class FunctionField(Field):
-    """One quantity given by a function of points."""
-
-    def __init__(self, quantity, function, domain=None):
-        super().__init__()
-        self.domain = domain or Bounds.cube(1.0)
-        self.provides = frozenset({quantity})
-        self.quantity = quantity
-        self.function = function
-        self.largest_batch = 0
-
-    def _evaluate(self, points, directions, time, want):
-        self.largest_batch = max(self.largest_batch, points.shape[0])
-        return Sample(**{self.quantity: self.function(points)})
-
+from onefield.types import Bounds, Mesh
+from tests.meshing.surfaces import FunctionField
 
 SOFT = Material(softness=0.02)
 
