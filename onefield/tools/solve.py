@@ -9,6 +9,9 @@ import tyro
 
 from onefield.tools.output import say, show
 
+# Solutions are asked at some sixty places a side, which is small for a picture.
+_ENLARGED = 4
+
 
 def run_command(
     problem: Annotated[str, tyro.conf.Positional] = "advection",
@@ -42,7 +45,7 @@ def run_command(
     started = time.perf_counter()
     solved = study.run(seed, say)
     folder = make_folder(Path("solutions") / problem if output is None else output)
-    levels = (solved.picture * 255).round().byte().numpy()
+    levels = (solved.picture * 255).round().byte().numpy().repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
     write_atomically(folder / "solution.png", imageio.imwrite("<bytes>", levels, extension=".png"))
     figures = solved.metrics | {"seconds": time.perf_counter() - started}
     listed = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
