@@ -149,7 +149,7 @@ def coded(way: str, folder: Path, name: str, rate: float, seed: int) -> dict[str
 
     else:
         recipe = recipe_for("siren", own[0])
-        sizes = {"width": WIDTH, "hidden_layers": 2, "w0": 10.0, "first_w0": 10.0}
+        sizes = {"width": WIDTH, "hidden_layers": 2, "first_w0": 10.0}
         recipe = replace(recipe, options=recipe.options | sizes)
         decoder = learn_gradient_origin(others, recipe, code=CODE, steps=DECODER_STEPS, batch=32, rate=rate, seed=seed)
 
@@ -204,7 +204,7 @@ def asked(arguments: argparse.Namespace) -> Iterator[Key]:
         **{way: ([way], arguments.rates, arguments.seeds) for way in ON_SIREN},
         "fresh": (["fresh", *frequencies], [4e-3], arguments.seeds),
         "start": (list(STARTS), arguments.rates, arguments.seeds),
-        "gradient-origin": (list(DECODERS), [2e-3], arguments.seeds),
+        "gradient-origin": (list(DECODERS), [5e-4], arguments.seeds),
         "coarse-to-fine": (["half, plain", "coarse-to-fine, half"], arguments.rates, arguments.seeds),
     }
     for family in arguments.only or families:
