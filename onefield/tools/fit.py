@@ -26,7 +26,7 @@ class CompletionOptions:
     Attributes:
         weights: what a collection of meshes taught (onefield fit MESHES --field conv-occupancy), to complete points by:
             that run's folder, such as fits/MESHES, or the file in it.
-        resume: go on learning from the meshes where the output folder's newest checkpoint ends.
+        resume: go on where the output folder ends, with the signals of a folder or learning from meshes.
     """
 
     weights: Path | None = None
@@ -55,7 +55,8 @@ def run_command(
 
     Args:
         signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, points (PLY, XYZ, or NPY with 3 or 6 columns), or slices (CSL,
-            JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json); a folder of meshes to learn from.
+            JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json); a folder of meshes to learn from, or of
+            signals, each fitted by itself (numbered pictures of one size are a video; folders in it are labels).
         field: representation, such as siren or hash; flexicubes for meshes, csp for open surfaces, grid or orex for
             slices, conv-occupancy or conv-occupancy-volume for points and folders of meshes; auto takes a fitting one.
         methods: ways of fitting that go with any field: coarse-to-fine, fresh (frequencies from the signal's spectrum),
@@ -75,18 +76,23 @@ def run_command(
     from onefield.data.tiled_images import open_tiled
     from onefield.errors import UsageError
     from onefield.tools.completion import completed, learn_from_meshes
+    from onefield.tools.field_dataset import fits_each
     from onefield.training.fit import fit
     from onefield.training.recipes import COMPLETION_NAMES
 
     weights, resume = learned.weights, learned.resume
     seconds = None if time is None else seconds_of(time)
     folder = Path("fits") / signal.stem if output is None else output
-    if field in COMPLETION_NAMES and signal.is_dir() and weights is None:
-        learn_from_meshes(signal, field, folder, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
-        return
-    if resume:
-        raise UsageError(f"--resume goes on learning from a folder of meshes by --field {COMPLETION_NAMES[0]} alone.")
     task = asked.chosen()
+    plain = not (methods or task or tile or seconds)
+    if signal.is_dir() and weights is None:
+        if field in COMPLETION_NAMES:
+            learn_from_meshes(signal, field, folder, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
+            return
+        if fits_each(signal, field, folder, steps, seed, resume, json, plain):
+            return
+    if resume:
+        raise UsageError(f"--resume is for folders of many signals, or of meshes by --field {COMPLETION_NAMES[0]}.")
     loaded = load_signal(signal) if tile is None else open_tiled(signal, tile)
     say(f"{signal}: {loaded.description}")
     if weights is not None and (methods or task is not None):

@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from onefield.data.signal_folders import holds_many_signals, signal_files
+from onefield.errors import DataError, UsageError
+from onefield.tools.main import main
+from onefield.training.field_dataset import fit_dataset, load_field_dataset
+from onefield.training.fitted import load_fitted
+
+
+def disc(radius, side=10):
+    y, x = np.mgrid[0:side, 0:side] + 0.5 - side / 2
+    return (255 / (1 + np.exp(4 * (np.hypot(x, y) - radius)))).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("small/a", "small/b", "large/a"):
+        path = tmp_path / "discs" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(disc(2.0 + len(name) / 4)).save(path)
+    return tmp_path / "discs"
+
+
+def test_fields_come_back_as_one_matrix(folder, tmp_path):
+    dataset = fit_dataset(signal_files(folder), tmp_path / "out", parameters=400, steps=12)
+    assert dataset.names == ("large/a.png", "small/a.png", "small/b.png")
+    assert dataset.labels == ("large", "small", "small")
+    assert dataset.weights.shape == (3, sum(int(np.prod(shape)) for _, shape in dataset.layout))
+    assert dataset.weights.shape[1] <= 400
+    for row, name in zip(dataset.weights, dataset.names, strict=True):
+        stored = load_fitted(tmp_path / "out" / "fields" / f"{name}.safetensors")
+        # the same answers, of the row as of the file
+        assert torch.equal(dataset.fitted(row).field.state_dict()["network.weights.0"], stored.field.network.weights[0])
+    index = json.loads((tmp_path / "out/index.json").read_text())["fields"]
+    assert [entry["name"] for entry in index] == list(dataset.names)
+    assert index[0]["metrics"]["psnr"] == dataset.metrics[0]["psnr"]
+
+
+def test_a_stopped_dataset_goes_on_to_the_same_fields(folder, tmp_path):
+    signals = signal_files(folder)
+    whole = fit_dataset(signals, tmp_path / "whole", parameters=300, steps=6)
+    done = []
+    stopped = fit_dataset(
+        signals, tmp_path / "cut", parameters=300, steps=6, observe=done.append, should_stop=lambda: len(done) >= 3
+    )
+    assert stopped is None
+    assert len(load_field_dataset(tmp_path / "cut")) == 2
+    with pytest.raises(UsageError, match=r"is not empty; .* --resume"):
+        fit_dataset(signals, tmp_path / "cut", parameters=300, steps=6)
+    with pytest.raises(UsageError, match="was begun with steps 6, not 7"):
+        fit_dataset(signals, tmp_path / "cut", parameters=300, steps=7, resume=True)
+    again = fit_dataset(signals, tmp_path / "cut", parameters=300, steps=6, resume=True)
+    assert torch.equal(again.weights, whole.weights)
+
+
+def test_folders_are_told_apart_by_content(folder, tmp_path):
+    assert holds_many_signals(folder)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(3):
+        Image.fromarray(disc(2.0)).save(frames / f"{number:03d}.png")
+    assert not holds_many_signals(frames)
+    Image.fromarray(disc(2.0, side=12)).save(frames / "003.png")
+    assert holds_many_signals(frames)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no signals"):
+        holds_many_signals(tmp_path / "empty")
+
+
+def test_signals_must_be_alike_and_datasets_whole(tmp_path):
+    grey, colored = disc(2.0), np.stack([disc(2.0)] * 3, -1)
+    with pytest.raises(DataError, match="3 channels does not go with a start of kind image and 1"):
+        fit_dataset({"a": grey, "b": colored}, tmp_path / "out", parameters=300, steps=2)
+    with pytest.raises(DataError, match=r"has no dataset\.json"):
+        load_field_dataset(tmp_path)
+    (tmp_path / "out/dataset.json").write_text('{"format": "onefield dataset of fields", "version": 2}')
+    with pytest.raises(DataError, match="is of version 2"):
+        load_field_dataset(tmp_path / "out")
+
+
+def test_the_command(folder, tmp_path, capsys):
+    assert main(["fit", str(folder), "--steps", "2", "--output", str(tmp_path / "out"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["fields"] == 3
+    assert "3 signals, each of which is fitted by itself" in printed.err
