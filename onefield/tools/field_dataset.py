@@ -33,8 +33,8 @@ def fits_each(
     files = signal_files(folder)
     if not plain:
         raise UsageError(
-            f"{folder} holds {len(files)} signals, each of which is fitted by itself: give --steps instead of --time, and "
-            "no methods, tasks or tiles."
+            f"{folder} holds {len(files)} signals, each of which is fitted by itself: give --steps instead of --time, "
+            "and no methods, tasks or tiles."
         )
     say(f"{folder}: {len(files)} signals, each of which is fitted by itself")
     with StopSignals() as signals:

@@ -75,24 +75,16 @@ def run_command(
     from onefield.data.signals import load_signal
     from onefield.data.tiled_images import open_tiled
     from onefield.errors import UsageError
-    from onefield.tools.completion import completed, learn_from_meshes
-    from onefield.tools.field_dataset import fits_each
+    from onefield.tools.completion import completed
     from onefield.training.fit import fit
-    from onefield.training.recipes import COMPLETION_NAMES
 
-    weights, resume = learned.weights, learned.resume
+    weights = learned.weights
     seconds = None if time is None else seconds_of(time)
     folder = Path("fits") / signal.stem if output is None else output
     task = asked.chosen()
-    plain = not (methods or task or tile or seconds)
-    if signal.is_dir() and weights is None:
-        if field in COMPLETION_NAMES:
-            learn_from_meshes(signal, field, folder, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
-            return
-        if fits_each(signal, field, folder, steps, seed, resume, json, plain):
-            return
-    if resume:
-        raise UsageError(f"--resume is for folders of many signals, or of meshes by --field {COMPLETION_NAMES[0]}.")
+    plain = not (methods or task or tile)
+    if _fit_folder(signal, field, folder, steps, seconds, seed, learned, json, plain):
+        return
     loaded = load_signal(signal) if tile is None else open_tiled(signal, tile)
     say(f"{signal}: {loaded.description}")
     if weights is not None and (methods or task is not None):
@@ -102,6 +94,33 @@ def run_command(
     else:
         fitted = fit(loaded, field, methods=methods, steps=steps, seconds=seconds, seed=seed, task=task, observe=say)
     _write(fitted, loaded, signal, folder, up, json)
+
+
+def _fit_folder(
+    signals: Path,
+    field: str,
+    output: Path,
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    learned: CompletionOptions,
+    json: bool,
+    plain: bool,
+) -> bool:
+    """Learns from a folder of meshes, or fits each signal of a folder; whether it is such a folder."""
+    from onefield.errors import UsageError
+    from onefield.tools.completion import learn_from_meshes
+    from onefield.tools.field_dataset import fits_each
+    from onefield.training.recipes import COMPLETION_NAMES
+
+    resume, many = learned.resume, signals.is_dir() and learned.weights is None
+    if many and field in COMPLETION_NAMES:
+        learn_from_meshes(signals, field, output, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
+    elif many and fits_each(signals, field, output, steps, seed, resume, json, plain and seconds is None):
+        return True
+    elif resume:
+        raise UsageError("--resume is for folders of many signals, or of meshes by --field conv-occupancy.")
+    return many and field in COMPLETION_NAMES
 
 
 def _written(fitted: Fitted, loaded: Signal | TiledImage | Shape | Points | Slices, folder: Path) -> list[Path]:
