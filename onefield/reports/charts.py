@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from onefield.reports.page import Markup, markup, paragraph
 
 WIDTH, HEIGHT = 620, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 10, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 26, 10, 42
 # One point a pixel is all that can be seen.
 MOST_POINTS = WIDTH
 _TICKS = 6
@@ -41,7 +41,14 @@ class _Axis:
 
 
 def line_chart(
-    title: str, x_name: str, y_name: str, lines: Sequence[Line], *, logarithmic: bool = False, legend: bool = False
+    title: str,
+    x_name: str,
+    y_name: str,
+    lines: Sequence[Line],
+    *,
+    logarithmic: bool = False,
+    logarithmic_x: bool = False,
+    legend: bool = False,
 ) -> Markup:
     """A figure with one line each; a sentence where no line has a point.
 
@@ -49,15 +56,15 @@ def line_chart(
         title: also what is read aloud for the picture.
         x_name, y_name: names of the axes with their units.
         logarithmic: the y axis; values that are not positive are left out.
+        logarithmic_x: the x axis, likewise.
         legend: names the lines below the chart.
     """
-    kept = [Line(line.name, _thinned(_finite(line.points, logarithmic))) for line in lines]
+    kept = [Line(line.name, _thinned(_finite(line.points, logarithmic, logarithmic_x))) for line in lines]
     points = [point for line in kept for point in line.points]
     if not points:
         return paragraph(f"{title}: nothing was measured.")
-    x_axis = _linear_axis([x for x, _ in points])
-    values = [y for _, y in points]
-    y_axis = _logarithmic_axis(values) if logarithmic else _linear_axis(values)
+    x_axis = _axis([x for x, _ in points], logarithmic_x)
+    y_axis = _axis([y for _, y in points], logarithmic)
     drawn = "\n".join(_drawn(number, line, x_axis, y_axis) for number, line in enumerate(kept) if line.points)
     caption = f"{markup(title)}{_legend(kept) if legend else ''}"
     return Markup(
@@ -66,10 +73,16 @@ def line_chart(
     )
 
 
-def _finite(points: Sequence[tuple[float | None, float | None]], positive: bool) -> list[tuple[float, float]]:
+def _axis(values: list[float], logarithmic: bool) -> _Axis:
+    return _logarithmic_axis(values) if logarithmic else _linear_axis(values)
+
+
+def _finite(
+    points: Sequence[tuple[float | None, float | None]], positive: bool, positive_x: bool
+) -> list[tuple[float, float]]:
     kept = []
     for x, y in points:
-        if x is None or y is None or (positive and y <= 0):
+        if x is None or y is None or (positive and y <= 0) or (positive_x and x <= 0):
             continue
         if math.isfinite(x) and math.isfinite(y):
             kept.append((float(x), float(y)))

@@ -1,18 +1,22 @@
-"""``onefield bench``: how fast this machine runs the kernels that training spends its time in."""
+"""``onefield bench``: how fast this machine runs the kernels of training, or how well fields hold signals."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
+import tyro
 from torch import Tensor
 
+from onefield.errors import UsageError
 from onefield.fields.encodings import HashGridEncoding
 from onefield.fields.networks.mlp import Mlp
 from onefield.kernels import use
 from onefield.kernels.adam import adam_step
 from onefield.kernels.composite import composite
+from onefield.tools.bench_signals import DEFAULTS, SignalBench
 from onefield.tools.output import say, show
 from onefield.training.optimizer import EPSILON
 
@@ -20,12 +24,31 @@ POINTS = 2**16
 REPEATS = 5
 
 
-def run_command(json: bool = False) -> None:
-    """Times the main kernels beside their plain PyTorch references, in turns, and reports the ratio of the best times.
+def run_command(
+    subject: Annotated[Literal["kernels", "signals"], tyro.conf.Positional] = "kernels",
+    /,
+    signals: Annotated[SignalBench, tyro.conf.arg(name="")] = DEFAULTS,
+    json: bool = False,
+) -> None:
+    """Times the main kernels beside their plain PyTorch references, or compares fields on signals.
+
+    Kernels run in turns with their references, and the ratio of the best times is reported. 'bench signals' fits every
+    field to every signal at every number of parameters and writes tables and a page.
 
     Args:
+        subject: kernels, or signals; the options but --json are those of signals.
+        signals: what to compare.
         json: print the result as JSON.
     """
+    if subject == "signals":
+        signals.run(json)
+        return
+    if signals != DEFAULTS:
+        raise UsageError("Kernels have no options but --json; write 'onefield bench signals' to compare fields.")
+    _time_kernels(json)
+
+
+def _time_kernels(json: bool) -> None:
     rows = {}
     for name, work in _works().items():
         say(f"timing {name}")

@@ -26,7 +26,7 @@ COMMANDS = {
     "solve": "solve a differential equation by a field, beside its known solution",
     "inspect": "say what a folder or file is, and whether it is sound",
     "doctor": "check the installation and say what is used and why",
-    "bench": "time the kernels and a training step on this machine",
+    "bench": "time the kernels on this machine, or compare fields on signals",
 }
 
 INTERRUPTED = 130

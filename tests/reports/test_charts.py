@@ -30,6 +30,13 @@ def test_a_decade_is_as_high_as_the_next():
     assert places[1][1] - places[0][1] == pytest.approx(places[2][1] - places[1][1], abs=0.2)
 
 
+def test_a_decade_is_as_wide_as_the_next():
+    lines = [Line("a", [(0, 5), (1, 1.0), (10, 0.1), (100, 0.01)])]
+    (places,) = polylines(line_chart("T", "x", "y", lines, logarithmic_x=True))
+    assert len(places) == 3
+    assert places[1][0] - places[0][0] == pytest.approx(places[2][0] - places[1][0], abs=0.2)
+
+
 def test_what_is_not_finite_is_left_out():
     points = [(1, None), (2, math.nan), (None, 3.0), (3, math.inf), (4, 1.0), (5, 2.0), (6, -1.0)]
     assert len(polylines(line_chart("T", "x", "y", [Line("a", points)]))[0]) == 3
