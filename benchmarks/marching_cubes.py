@@ -19,7 +19,7 @@ from skimage import measure
 
 from onefield.fields.analytic import Material, TorusField
 from onefield.kernels.marching_cubes import marching_cubes
-from onefield.meshing.marching_cubes import extract
+from onefield.meshing.level_sets import extract
 from onefield.meshing.report import report_mesh
 from onefield.types import Mesh
 

@@ -30,7 +30,7 @@ from onefield.data.slices import Slices
 from onefield.export.formats import export_mesh
 from onefield.fields.field import Field
 from onefield.files import make_folder
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.training.metrics import intersection_over_union
 from onefield.training.orex import OrexSettings, train_orex

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onefield.export.formats import export_mesh, read_mesh
     from onefield.fields.field import Field
     from onefield.fields.gradients import spatial_gradient
-    from onefield.meshing.marching_cubes import extract_mesh
+    from onefield.meshing.level_sets import extract_mesh
     from onefield.renderers.volume import VolumeRenderer
     from onefield.training.fit import fit
     from onefield.types import Bounds, Mesh, Rays, Rendering, Sample
@@ -31,7 +31,7 @@ _HOME = {
     "Sample": "onefield.types",
     "VolumeRenderer": "onefield.renderers.volume",
     "export_mesh": "onefield.export.formats",
-    "extract_mesh": "onefield.meshing.marching_cubes",
+    "extract_mesh": "onefield.meshing.level_sets",
     "fit": "onefield.training.fit",
     "load_scene": "onefield.data.formats",
     "open_run": "onefield.configs.runs",

@@ -23,7 +23,7 @@ from onefield.data.signals import Shape
 from onefield.fields.field import Field
 from onefield.kernels.point_mesh import closest_point
 from onefield.meshing.cleanup import keep_large_components
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.training.point_orientation import normal_axes
 from onefield.types import Bounds, Mesh
 

@@ -22,7 +22,7 @@ from onefield.data.signals import Shape
 from onefield.errors import DivergedError, UsageError
 from onefield.fields.evolving import AtTime, EvolvingField
 from onefield.losses.level_set import mean_curvature_residual, morphing_residual, transport_residual
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.training.fit_samples import shape_samples
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.types import Mesh

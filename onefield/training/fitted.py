@@ -73,7 +73,7 @@ class Fitted:
         if self.kind == "points":
             return surface_of(self.field, self.recipe)
         if self.kind in ("shape", "slices"):
-            from onefield.meshing.marching_cubes import extract_mesh
+            from onefield.meshing.level_sets import extract_mesh
 
             return extract_mesh(self.field, resolution=resolution)
         if self.field.separable:

@@ -17,7 +17,7 @@ from onefield.kernels.point_mesh import build_tree, closest_point
 from onefield.losses.eikonal import eikonal
 from onefield.losses.surface_points import normal_alignment, off_surface
 from onefield.meshing.cleanup import keep_large_components
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.training.grid_pull import pull_grid
 from onefield.training.point_orientation import orient

@@ -15,7 +15,7 @@ from onefield.kernels.system import memory_available
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces, select_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.lattice import Lattice
-from onefield.meshing.marching_cubes import LEVEL_SET_EXTRACTORS, extract, suggest_isovalue
+from onefield.meshing.level_sets import LEVEL_SET_EXTRACTORS, extract, suggest_isovalue
 from onefield.meshing.repair import close_holes, part_sheets
 from onefield.meshing.tsdf import TRUNCATION, DepthView, check_memory, fuse_views
 from onefield.training.depth_views import (

@@ -26,7 +26,7 @@ tests/end_to_end/test_bad_runs.py):
 | disk full or read-only while training | tests/training/test_loop.py; bad runs, test_a_full_disk, test_checkpoints.py |
 | Ctrl-C and SIGTERM | runs, test_a_stopped_run_resumes_to_the_same_numbers |
 | a field asked for what it does not provide | tests/contracts/test_catalog.py, tests/fields/test_composed.py |
-| an empty level set | runs, test_mistakes_... (export --isovalue); tests/meshing/test_marching_cubes.py |
+| an empty level set | runs, test_mistakes_... (export --isovalue); tests/meshing/test_level_sets.py |
 | Gaussians in files, budgets and views | tests/end_to_end/test_bad_gaussians.py |
 | memory too small | bad runs, test_memory_...; tests/training/test_memory.py |
 """

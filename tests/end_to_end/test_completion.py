@@ -8,7 +8,7 @@ import torch
 
 from onefield.export.formats import export_mesh
 from onefield.fields.analytic import BoxField, SphereField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.tools.main import main
 from onefield.training.completion import load_completion
 from onefield.types import Bounds, Mesh

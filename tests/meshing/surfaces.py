@@ -12,7 +12,7 @@ from onefield.fields.analytic import SphereField
 from onefield.fields.field import Field
 from onefield.meshing.atlas import unwrap
 from onefield.meshing.geometry import vertex_normals
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.normal_map import corner_tangents, tangent_normals
 from onefield.meshing.texture import picture_of, texels_of
 from onefield.types import Bounds, Mesh, Sample, Texture

@@ -9,7 +9,7 @@ from onefield.errors import UsageError
 from onefield.fields.analytic import MixtureField, SphereField
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
 from onefield.meshing.colors import color_vertices
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.types import Mesh
 

@@ -7,7 +7,7 @@ from onefield.errors import UsageError
 from onefield.fields.analytic import SphereField
 from onefield.fields.field import Field
 from onefield.meshing.colors import color_vertices
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.types import Bounds, Mesh, Sample
 
 

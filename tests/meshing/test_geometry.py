@@ -6,7 +6,7 @@ import torch
 from onefield.errors import UsageError
 from onefield.fields.analytic import SphereField
 from onefield.meshing.geometry import transformed, vertex_normals
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.types import Mesh
 

@@ -3,7 +3,7 @@
 import torch
 
 from onefield.fields.analytic import SphereField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.normal_map import detailed_normals
 from onefield.meshing.texture import looked_up
 from tests.meshing.surfaces import RADIUS, random_places, textured_ball

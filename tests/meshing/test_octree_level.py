@@ -7,7 +7,7 @@ import torch
 
 from onefield.fields.analytic import BoxField, SphereField
 from onefield.meshing.lattice import BLOCK, Lattice, sample_level
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.octree_level import flat_octree
 from onefield.meshing.report import report_mesh
 from onefield.types import Bounds

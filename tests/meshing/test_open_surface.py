@@ -4,7 +4,7 @@ import torch
 
 from onefield.errors import DataError
 from onefield.meshing.cleanup import keep_large_components
-from onefield.meshing.marching_cubes import extract
+from onefield.meshing.level_sets import extract
 from onefield.meshing.report import edges_of, report_mesh
 from onefield.types import Bounds
 from tests.open_surfaces import AREAS, RADIUS, RIMS, ClosestPoints, disc, half_sphere, patch, sphere, turned

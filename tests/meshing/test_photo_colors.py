@@ -8,7 +8,7 @@ import torch
 from onefield.cameras import Cameras
 from onefield.fields.analytic import SphereField
 from onefield.meshing.geometry import vertex_normals
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.photo_colors import PhotoView, blend_photos
 from onefield.types import Mesh
 from tests.meshing.surfaces import waves

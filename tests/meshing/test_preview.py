@@ -9,7 +9,7 @@ import torch
 from onefield.cameras import Cameras
 from onefield.errors import DataError, UsageError
 from onefield.fields.analytic import SphereField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.preview import FIELD_OF_VIEW, FILLED, orbit_camera, render_preview, telling_views
 from onefield.types import Mesh
 

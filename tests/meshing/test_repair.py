@@ -10,7 +10,7 @@ import trimesh
 from onefield.errors import UsageError
 from onefield.fields.analytic import MixtureField, SphereField
 from onefield.meshing.cleanup import decimate
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.repair import close_holes, part_sheets
 from onefield.meshing.report import report_mesh
 from onefield.types import Mesh

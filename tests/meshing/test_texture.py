@@ -9,7 +9,7 @@ from onefield.errors import DataError, ResourceError, UsageError
 from onefield.fields.analytic import SphereField
 from onefield.meshing.atlas import unwrap
 from onefield.meshing.geometry import transformed
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.preview import orbit_camera, render_preview
 from onefield.meshing.texture import looked_up, picture_of, texels_of
 from onefield.types import Mesh

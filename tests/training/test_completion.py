@@ -11,7 +11,7 @@ from onefield.data.signals import Shape
 from onefield.errors import DataError, UsageError
 from onefield.fields.analytic import SphereField, TorusField
 from onefield.fields.field import Field
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.training.completion import (
     WEIGHTS_FILE,

@@ -3,7 +3,7 @@ import torch
 
 from onefield.data.signals import Shape
 from onefield.fields.analytic import SphereField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.training.completion_examples import Solid, draw_example, is_closed
 from onefield.types import Bounds, Mesh
 

@@ -6,7 +6,7 @@ import torch
 
 from onefield.data.points import Points
 from onefield.fields.analytic import BoxField, SphereField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.training.point_fit import PointSource, oriented, score_points
 from onefield.training.recipes import build_field, recipe_for, target_of
 from onefield.types import PointCloud

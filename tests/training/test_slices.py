@@ -11,7 +11,7 @@ from onefield.data.csl import plane_axes
 from onefield.data.slices import Slices
 from onefield.errors import UsageError
 from onefield.fields.analytic import SphereField, TorusField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
 from onefield.training.fit import fit
 from onefield.training.fitted import load_fitted

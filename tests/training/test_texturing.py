@@ -11,7 +11,7 @@ from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
 from onefield.errors import DataError, ResourceError
 from onefield.fields.analytic import Material, SphereField
-from onefield.meshing.marching_cubes import extract_mesh
+from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.texture import texels_of
 from onefield.renderers.sampling.uniform import UniformSampler
 from onefield.renderers.volume import VolumeRenderer

@@ -10,7 +10,7 @@ from onefield.errors import DataError, ResourceError, UsageError
 from onefield.fields.analytic import BoxField, Material, SphereField, TorusField
 from onefield.kernels.marching_cubes import marching_cubes
 from onefield.meshing.lattice import Lattice, sample_level
-from onefield.meshing.marching_cubes import (
+from onefield.meshing.level_sets import (
     LEVEL_SET_EXTRACTORS,
     default_isovalue,
     extract,
