@@ -17,7 +17,7 @@ class ChebyshevNetwork(Network):
 
     SL2A-INR (Heidari et al., "SL2A-INR: Single-Layer Learnable Activation for Implicit Neural Representation", ICCV
     2025): the first layer sums ``c_oik T_k(tanh(x_i))`` over inputs and degrees and normalises the sum to psi; each of
-    the next layers is ``relu(A B (psi h) + b)``, the first of them fed psi itself, and the output is linear in
+    the next layers is ``relu(A B (psi h) + b)``, where h is psi before the first of them, and the output is linear in
     ``psi h``. Polynomials are summed by their recurrence, which has derivatives of every order at the ends of [-1, 1].
 
     Attributes:
@@ -75,7 +75,7 @@ class ChebyshevNetwork(Network):
     def forward(self, features: Float[Tensor, "n f"]) -> Float[Tensor, "n g"]:
         powers = _polynomials(torch.tanh(features), self.coefficients.shape[2] - 1).flatten(1)
         scale = self.norm(powers @ self.coefficients.mT.flatten(0, 1))
-        hidden = torch.ones_like(scale)
+        hidden = scale
         for layer, bias in enumerate(self.biases):
             narrow = functional.linear(scale * hidden, self.factors[2 * layer])
             hidden = torch.relu(functional.linear(narrow, self.factors[2 * layer + 1], bias))

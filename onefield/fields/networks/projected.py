@@ -45,12 +45,18 @@ class ProjectedNetwork(Network):
             behind = make()
         self.input_dimension = behind.input_dimension
         self.output_dimension = behind.output_dimension
+        # on no device, numbers are counted alone: projections, which are many, need not be drawn
+        sized = torch.get_default_device().type == "meta"
         generator = torch.Generator().manual_seed(seed)
         self._names = tuple(name for name, _ in behind.named_parameters())
         for index, parameter in enumerate(behind.parameters()):
             spread = float(parameter.detach().double().square().mean().sqrt())
-            drawn = torch.randn(parameter.numel(), latent, generator=generator, device=generator.device)
-            self.register_buffer(f"projection_{index}", drawn * spread * latent**-0.5, persistent=False)
+            if sized:
+                projection = torch.empty(parameter.numel(), latent)
+            else:
+                drawn = torch.randn(parameter.numel(), latent, generator=generator, device=generator.device)
+                projection = drawn.mul_(spread * latent**-0.5)
+            self.register_buffer(f"projection_{index}", projection, persistent=False)
         self._shapes = tuple(tuple(parameter.shape) for parameter in behind.parameters())
         # out of the reach of `parameters`: its own numbers are never used
         self._behind = (behind.requires_grad_(False),)

@@ -42,7 +42,9 @@ def backward_ratio(activation: Callable[[Tensor], Tensor], deviation: float) -> 
 
 
 @torch.no_grad()
-def keep_variance(network: ActivatedNetwork, deviation: float, input_square: float = 1 / 3) -> None:
+def keep_variance(
+    network: ActivatedNetwork, deviation: float, input_square: float = 1 / 3, samples: int | None = None
+) -> None:
     """Draws a network's weights anew so that every layer's ``W x`` has this deviation; biases become 0.
 
     Weights are uniform in ``+-gain sqrt(3 / inputs)`` with ``gain^2 = deviation^2 / E[x^2]`` of what the layer sees
@@ -53,10 +55,14 @@ def keep_variance(network: ActivatedNetwork, deviation: float, input_square: flo
         network: any of the activated networks; changed in place.
         deviation: wanted of ``W x``, without the layer's factor.
         input_square: mean square of the network's inputs; 1/3 where they are uniform in [-1, 1].
+        samples: of the activation, by Monte Carlo; None integrates.
 
     Raises:
-        UsageError: a deviation that is not positive, or an activation that answers 0 everywhere about it.
+        UsageError: a deviation or number of samples that is not positive, or an activation that answers 0 everywhere
+            about it.
     """
+    if samples is not None and samples < 1:
+        raise UsageError(f"keep_variance needs at least 1 sample, got {samples}.")
     if not deviation > 0:
         raise UsageError(f"keep_variance needs a deviation above 0, got {deviation}.")
     seen = input_square
@@ -67,4 +73,8 @@ def keep_variance(network: ActivatedNetwork, deviation: float, input_square: flo
         weight.uniform_(-bound, bound)
         network.biases[layer].zero_()
         if layer < len(network.factors):
-            seen = mean_square(network.activate, deviation * network.factors[layer])
+            argument = deviation * network.factors[layer]
+            if samples is None:
+                seen = mean_square(network.activate, argument)
+            else:
+                seen = sampled_mean_square(network.activate, argument, samples, seed=0)

@@ -16,7 +16,7 @@ def by_formula(network: ChebyshevNetwork, points):
     powers = torch.cos(degrees * torch.arccos(x)[..., None])
     psi = torch.einsum("nik,iok->no", powers, network.coefficients.detach().double())
     psi = (psi - psi.mean(1, keepdim=True)) / (psi.var(1, correction=0, keepdim=True) + network.norm.eps).sqrt()
-    hidden = psi
+    hidden = psi * psi
     for layer, bias in enumerate(network.biases):
         down, up = (network.factors[2 * layer + part].detach().double() for part in (0, 1))
         hidden = psi * torch.relu(hidden @ (up @ down).T + bias.detach().double())

@@ -60,3 +60,10 @@ def test_the_output_is_that_of_the_network_behind():
 def test_refuses_an_empty_vector():
     with pytest.raises(UsageError, match="got 0"):
         ProjectedNetwork(make, 0)
+
+
+def test_sizing_counts_numbers_without_drawing_projections():
+    with torch.device("meta"):
+        network = ProjectedNetwork(make, 10**6)
+    assert {buffer.device.type for buffer in network.buffers()} == {"meta"}
+    assert sum(buffer.numel() for buffer in network.buffers()) == 10**6 * sum(p.numel() for p in make().parameters())

@@ -11,7 +11,12 @@ from onefield.errors import UsageError
 from onefield.fields.networks.finer import Finer
 from onefield.fields.networks.gaussian import GaussianNetwork
 from onefield.fields.networks.siren import Siren
-from onefield.fields.networks.variance import backward_ratio, keep_variance, mean_square, sampled_mean_square
+from onefield.fields.networks.variance import (
+    backward_ratio,
+    keep_variance,
+    mean_square,
+    sampled_mean_square,
+)
 
 # Squared gains at a deviation of 1, by closed forms where there are any, else known to four digits.
 GAINS = {
@@ -66,3 +71,5 @@ def test_every_one_of_fifty_layers_has_the_deviation_that_was_asked_for(make, de
 def test_refuses_what_can_not_keep_variance():
     with pytest.raises(UsageError, match="above 0, got 0"):
         keep_variance(Siren(2, 1), 0)
+    with pytest.raises(UsageError, match="1 sample, got 0"):
+        keep_variance(Siren(2, 1), 1.0, samples=0)
