@@ -28,6 +28,8 @@ _REPORTS = 20
 # Adam's as in its paper; tables of features want others.
 _BETA2, _EPSILON = 0.999, 1e-8  # keeps the quotient finite where a gradient is 0
 _MOST_BROKEN_STEPS = 10
+# The sum of errors over many numbers makes codes so long that nothing is learned: it is taken for as many at most.
+_NUMBERS_SUMMED = 64
 # Codes are coordinates, too, and a step along them must not turn the waves of a single signal's fit over and over: with
 # a third of its frequency sets were learned in a hundred steps that with all of it were not.
 _BAND_SHARE = 1 / 3
@@ -60,7 +62,8 @@ class GradientOriginDecoder:
         if signal.shape != self.shape:
             raise UsageError(f"The decoder knows signals of shape {self.shape}, got one of {signal.shape}.")
         known = signal.known()
-        codes = origin_codes(self.field, signal.points(known), signal.at(known)[None], len(self.mean))
+        step = code_step(self.target, len(known))
+        codes = origin_codes(self.field, signal.points(known), signal.at(known)[None], len(self.mean), step)
         return codes[0].detach()
 
     def field_of(self, code: Float[Tensor, "k"]) -> Field:
@@ -123,24 +126,30 @@ def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
         raise DataError(f"{path} is no gradient-origin decoder that can be read ({reason}).") from error
 
 
+def code_step(target: Target, samples: int) -> float:
+    """The factor on the gradient that is a code: errors count relative to the signals' range, and their sum is that of
+    64 numbers at most (the paper: 1, for values in [0, 1] and any sum)."""
+    return min(1.0, _NUMBERS_SUMMED / (samples * target.channels)) / (2 * target.scale) ** 2
+
+
 def origin_codes(
-    field: Field, points: Float[Tensor, "n d"], values: Float[Tensor, "b n c"], length: int
+    field: Field, points: Float[Tensor, "n d"], values: Float[Tensor, "b n c"], length: int, step: float = 1.0
 ) -> Float[Tensor, "b k"]:
     """The codes of signals: for each the negative gradient, at the origin, of its sum of squared errors.
 
-    Bond-Taylor and Willcocks, "Gradient Origin Networks", ICLR 2021. The sum, rather than the mean, sets the
-    length of the step. Differentiable by the field's parameters.
+    Bond-Taylor and Willcocks, "Gradient Origin Networks", ICLR 2021. Differentiable by the field's parameters.
 
     Args:
         field: of the points' coordinates and a code.
         points: of all signals alike.
         length: numbers of a code.
+        step: factor on the gradient.
     """
     with torch.enable_grad():
         origin = torch.zeros(len(values), length, requires_grad=True)
         error = squared_errors(field, points, values, origin).sum()
         (slope,) = torch.autograd.grad(error, origin, create_graph=True)
-    return -slope
+    return -step * slope
 
 
 def squared_errors(
@@ -167,12 +176,11 @@ def learn_gradient_origin(
     """Learns one decoder for a set of signals, each of which is a code: its own gradient at the origin.
 
     Args:
-        signals: all known, of one shape and number of channels; some tens of samples a side, as the step to a code is
-            as long as their errors' sum.
+        signals: all known, of one shape and number of channels.
         field: a representation that takes any number of axes, such as ``"siren"`` or ``"fourier"``, at a third of the
             frequency that it has for one signal; or a recipe, as it is.
         code: numbers of a code.
-        steps: of Adam at a constant rate.
+        steps: of Adam, at a rate that falls by half a cosine; the weights with the least loss of a batch are kept.
         rate: as in the paper, for the recipe's width; networks of 64 units bear five times as much.
         batch: signals of a step.
         seed: of first weights and batches.
@@ -198,8 +206,9 @@ def learn_gradient_origin(
     target = Target("value", domain, first.channels, (low + high) / 2, (high - low) / 2 or 1.0)
     decoder = initial_field(recipe, target, seed)
     points = _grid(first.shape)
-    _descend(decoder, points, values, (code, steps, batch, rate), seed, observe or (lambda said: None))
-    codes = torch.cat([origin_codes(decoder, points, part, code).detach() for part in values.split(batch)])
+    _descend(decoder, target, points, values, (code, steps, batch, rate), seed, observe or (lambda said: None))
+    step = code_step(target, len(points))
+    codes = torch.cat([origin_codes(decoder, points, part, code, step).detach() for part in values.split(batch)])
     centred = codes - codes.mean(0)
     covariance = centred.T @ centred / len(codes)
     return GradientOriginDecoder(decoder, target, recipe, first.shape, codes.mean(0), covariance)
@@ -214,6 +223,7 @@ def _calmer(recipe: Recipe) -> Recipe:
 
 def _descend(
     decoder: Field,
+    target: Target,
     points: Tensor,
     values: Tensor,
     sizes: tuple[int, int, int, float],
@@ -221,24 +231,33 @@ def _descend(
     observe: Callable[[str], None],
 ) -> None:
     code, steps, batch, rate = sizes
+    length = code_step(target, len(points))
     generator = torch.Generator().manual_seed(seed)
     parameters = dict(decoder.named_parameters())
     optimizer = Adam(
         parameters, dict.fromkeys(parameters, "all"), {"all": GroupRate(rate)}, beta2=_BETA2, epsilon=_EPSILON
     )
-    broken = 0
+    broken, least, best = 0, math.inf, {}
     for step in range(steps):
         chosen = values[torch.randperm(len(values), generator=generator)[:batch]]
         optimizer.zero_gradients()
-        loss = squared_errors(decoder, points, chosen, origin_codes(decoder, points, chosen, code)).mean()
+        codes = origin_codes(decoder, points, chosen, code, length)
+        loss = squared_errors(decoder, points, chosen, codes).mean()
         loss.backward()
         broken = 0 if bool(torch.isfinite(loss)) else broken + 1
+        if loss.item() < least:
+            least = loss.item()
+            best = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         if broken == 0:
-            optimizer.step(1.0)
+            optimizer.step((1 + math.cos(math.pi * step / steps)) / 2)
         if broken >= _MOST_BROKEN_STEPS:
             raise DivergedError(f"The codes lost all finite values at step {step}; take a rate below {rate:g}.")
         if step % max(1, steps // _REPORTS) == 0:
             observe(f"{step / steps:4.0%}  step {step}  squared error of a signal {loss.item():.3g}")
+    # codes may run away late in training, and all that was learned with them
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(best[name])
 
 
 def _grid(shape: tuple[int, ...]) -> Tensor:
