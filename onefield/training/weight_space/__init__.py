@@ -1,0 +1,1 @@
+"""Models whose data are the weights of fields."""
