@@ -2,6 +2,7 @@
 
 from onefield.fields.networks.backbone import Backbone
 from onefield.fields.networks.bacon import BACON
+from onefield.fields.networks.band_split import BAND_SPLIT
 from onefield.fields.networks.chebyshev import CHEBYSHEV
 from onefield.fields.networks.finer import FINER
 from onefield.fields.networks.gaussian import GAUSSIAN
@@ -25,6 +26,7 @@ BACKBONES: tuple[Backbone, ...] = (
     SINC,
     REAL_GABOR,
     WIRE,
+    BAND_SPLIT,
     CHEBYSHEV,
     POLYNOMIAL,
     FOURIER_FILTERS,
