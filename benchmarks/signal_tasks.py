@@ -28,7 +28,7 @@ from onefield.training.tasks.poisson import Composition, FromDerivatives
 from onefield.training.tasks.super_resolution import SuperResolution, block_means
 from onefield.training.tasks.tomography import Tomography
 
-WIDTH, NOISE, HIDDEN, VIEWS = 64, 0.1, 0.5, 20
+WIDTH, NOISE, HIDDEN, VIEWS = 64, 0.1, 0.5, 10
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from onefield.training.recipes import target_of
 from onefield.training.tasks.task import Problem, SignalLike, Task, signal_from, truth_for
 from onefield.training.tasks.variation import field_variation
 
-# Weight of the total variation over samples, relative to the squared error in half ranges: far below what a picture's
-# edges are worth, so that it decides only where no sample does.
-_VARIATION = 1e-3
+# Weight of the total variation over unknown samples, relative to the squared error in half ranges: enough to decide
+# where no sample does, too little to bend the samples beside.
+_VARIATION = 3e-3
 
 
 class FilledSamples:

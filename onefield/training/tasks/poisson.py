@@ -98,7 +98,13 @@ class LaplacianSamples:
         """
         picked = torch.randint(len(self._places), (min(batch, len(self._places)),), generator=self._generator)
         points = self._signal.points(self._places[picked])
-        found = spatial_laplacian(field, points, "value", create_graph=True) * self._cell**2
+        try:
+            found = spatial_laplacian(field, points, "value", create_graph=True) * self._cell**2
+        except NotImplementedError as error:
+            raise UsageError(
+                "This field's operations are not differentiable three times; take a network of coordinates, such as "
+                "'siren'."
+            ) from error
         if not bool(found.any()):
             raise UsageError(
                 "This field is linear piece by piece, so that it has no second derivatives; take a smooth one, such as "

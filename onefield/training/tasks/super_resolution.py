@@ -15,6 +15,7 @@ from onefield.errors import DataError, UsageError
 from onefield.fields.field import Field
 from onefield.training.recipes import target_of
 from onefield.training.tasks.task import Problem, SignalLike, Task, truth_for
+from onefield.training.tasks.variation import field_variation
 
 
 def block_means(values: Float[Tensor, "*axes c"], factor: int) -> Float[Tensor, "*coarse c"]:
@@ -30,6 +31,11 @@ def block_means(values: Float[Tensor, "*axes c"], factor: int) -> Float[Tensor, 
     return values.reshape(*split, values.shape[-1]).mean(tuple(range(1, 2 * len(sides), 2)))
 
 
+# Weight of the total variation over the finer samples, relative to the squared error in half ranges: means over pixels
+# leave open what is finer, which is chosen smooth.
+_VARIATION = 2e-3
+
+
 class AreaMeans:
     """Batches of pixels, each held against the field's mean over ``factor`` places along each of its axes."""
 
@@ -37,6 +43,9 @@ class AreaMeans:
         self._signal, self._scale, self._generator = signal, scale, generator
         self._known = signal.known()
         self._order = torch.empty(0, dtype=torch.long)
+        finer = [factor * side for side in signal.shape]
+        self._fine = Signal(signal.kind, torch.zeros(*finer, 1), 1.0)
+        self._cells = torch.arange(math.prod(finer))
         steps = ((torch.arange(factor) + 0.5) / factor - 0.5) / max(signal.shape)
         dimension = len(signal.shape)
         self._within = torch.stack(torch.meshgrid(*[steps] * dimension, indexing="ij"), -1).reshape(-1, dimension)
@@ -47,13 +56,15 @@ class AreaMeans:
         return field.query(places, want=("value",)).value.mean(1)
 
     def loss(self, field: Field, batch: int) -> Float[Tensor, ""]:
-        """Mean squared error, relative to the signal's range; ``batch`` counts places."""
+        """Mean squared error relative to the signal's range, and variation; ``batch`` counts places."""
         count = min(max(1, batch // len(self._within)), len(self._known))
         if len(self._order) < count:
             self._order = torch.randperm(len(self._known), generator=self._generator)
         picked = self._known[self._order[:count].sort().values]
         self._order = self._order[count:]
-        return ((self.means(field, picked) - self._signal.at(picked)) / self._scale).square().mean()
+        error = ((self.means(field, picked) - self._signal.at(picked)) / self._scale).square().mean()
+        variation = field_variation(field, self._fine, self._cells, self._scale, self._generator, max(1, batch // 4))
+        return error + _VARIATION * variation
 
 
 @dataclass(frozen=True)
