@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onefield.tools.output import ViewsDisplay, count_of, say, seconds_of, show
 
-# Bandwidths, budgets and fields that two cores compare in about an hour.
+# A grid, a hash grid and three networks on pictures of every kind and one solid.
 _FIELDS = "hash,dense,siren,wire,fourier"
 _SIGNALS = "star,sierpinski,noise,balls,cells,phantom,torus"
 
