@@ -24,7 +24,7 @@ from onefield.fields.field import Field
 from onefield.kernels.point_mesh import closest_point
 from onefield.meshing.cleanup import keep_large_components
 from onefield.meshing.level_sets import extract_mesh
-from onefield.training.point_orientation import normal_axes
+from onefield.training.point_orientation import levelled, normal_axes
 from onefield.types import Bounds, Mesh
 
 # Nearest points of a cloud among whose discs the nearest is sought.
@@ -58,8 +58,8 @@ class Discs:
 
     @staticmethod
     def of(points: Points) -> Discs:
-        """Discs across the cloud's normals, or across estimated ones where it has none."""
-        positions = points.cloud.points.double().numpy()
+        """Discs across the cloud's normals, or across estimated ones where it has none; noisy points are levelled."""
+        positions = levelled(points.cloud.points.double().numpy())
         tree = cKDTree(positions)
         axes, areas = normal_axes(positions, tree)
         if points.cloud.normals is not None:

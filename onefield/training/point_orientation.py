@@ -21,6 +21,8 @@ from scipy.spatial import cKDTree
 _NEIGHBOURS, _NOISY_NEIGHBOURS = 16, 64
 # Median thickness over width of a neighbourhood that counts as noisy.
 _NOISY = 0.25
+# Times a noisy cloud is levelled: the first finds neighbourhoods askew.
+_LEVELLINGS = 2
 # Cells along the side of the grid on which sides are decided.
 CELLS = 128
 _FEWEST_CELLS = 16
@@ -146,6 +148,28 @@ def normal_axes(
     if np.median(thickness) > _NOISY:
         axes, areas, _ = _fitted_planes(points, tree, min(_NOISY_NEIGHBOURS, len(points)))
     return axes, areas
+
+
+def levelled(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    """Points of a noisy cloud moved along their normals to the middle of their neighbourhoods; clean ones as they are.
+
+    Args:
+        points: float64, at least 2.
+    """
+    _, _, thickness = _fitted_planes(points, cKDTree(points), min(_NEIGHBOURS, len(points)))
+    if np.median(thickness) <= _NOISY:
+        return points
+    for _ in range(_LEVELLINGS):
+        tree, neighbours = cKDTree(points), min(_NOISY_NEIGHBOURS, len(points))
+        axes, _, _ = _fitted_planes(points, tree, neighbours)
+        moved = []
+        for start in range(0, len(points), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            _, nearest = tree.query(points[rows], k=neighbours)
+            height = ((points[nearest].mean(1) - points[rows]) * axes[rows]).sum(1, keepdims=True)
+            moved.append(points[rows] + height * axes[rows])
+        points = np.concatenate(moved)
+    return points
 
 
 def _fitted_planes(points: np.ndarray, tree: cKDTree, neighbours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from onefield.tools.main import main
 from onefield.training.closest_points import Discs, open_surface_of
 from onefield.training.fit import fit
 from onefield.training.fitted import load_fitted
+from onefield.training.point_orientation import levelled
 from onefield.types import Mesh, PointCloud, Rays
 from tests.open_surfaces import AREAS, RADIUS, half_sphere
 
@@ -59,6 +60,16 @@ def test_the_mesh_of_points_on_an_open_surface_is_open(fitted):
     report = report_mesh(open_surface_of(fitted.field, resolution=40))
     assert (report.components, report.boundaries) == (1, 1)
     assert report.area == pytest.approx(AREAS[half_sphere], rel=0.05)
+
+
+def test_a_noisy_sheet_is_levelled_and_a_clean_one_left():
+    sheet = flat(4000)
+    assert levelled(sheet) is sheet
+    noise = 0.02 * np.random.default_rng(5).normal(size=sheet.shape)
+    found = levelled(sheet + noise)
+    middle = (np.abs(found[:, :2] - 0.5) < 0.4).all(1)
+    assert np.abs(found[middle, 2]).mean() < 0.3 * np.abs(noise[:, 2]).mean()
+    assert np.abs(found[:, :2] - (sheet + noise)[:, :2]).mean() < 0.01
 
 
 def test_rays_from_both_sides_meet_what_was_learned(fitted):
