@@ -25,6 +25,14 @@ _MOST_PIXELS, _BEHIND = 2**22, 2.0
 _WIDEST = 3.0
 
 
+# Points at which photos are compared to level them.
+_COMPARED = 4096
+# Of linear light, what is too dark or too near saturation tells nothing of exposure.
+_DARKEST, _BRIGHTEST = 0.01, 0.9
+# A photo keeps its exposure with the weight of so many points that it shares with others.
+_OWN_EXPOSURE = 10.0
+
+
 @dataclass(frozen=True)
 class PhotoView:
     """A photo and where it was taken.
@@ -49,8 +57,9 @@ def blend_photos(
     view_of: Callable[[int], PhotoView],
     observe: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Float[Tensor, "n 3"], Bool[Tensor, "n"]]:
-    """Means of what photos show at points of a surface, in linear light.
+    """Means of what photos show at points of a surface, in linear light, once photos are levelled.
 
+    Photos are multiplied by a gain a channel first, `photo_gains`, so that where one ends no step is seen.
     A photo counts by the third power of its pixels on the patch that a point stands for, which falls with distance and
     slant; it counts nothing where the mesh hides the point from it, or is seen at more than 78 degrees.
 
@@ -67,24 +76,67 @@ def blend_photos(
         sRGB in [0, 1], and which points any photo saw; the others are black.
     """
     total, weight = torch.zeros(len(points), 3), torch.zeros(len(points))
+    gains = photo_gains(mesh, points, normals, spacing, count, view_of)
     observe(0, count)
     for number in range(count):
         view = view_of(number)
         seen, pixels, area = _seen_points(mesh, points, normals, view.camera)
         if len(seen):
-            area = area * spacing**2
-            # of pixels that are finer than texels, as many are averaged as fall on one
-            factor = max(1, math.floor(float(area.median()) ** 0.5))
-            layers = [_linear(view.pixels), torch.ones(*view.pixels.shape[:2], 1)]
-            if view.counts is not None:
-                layers[1] = view.counts[..., None].float()
-            colors, counts = _sampled(torch.cat([layers[0] * layers[1], layers[1]], dim=-1), pixels, factor)
+            colors, counts, area = _view_colors(view, pixels, area * spacing**2)
+            colors = colors * gains[number]
             share = counts * area.float() ** SHARPNESS
             total[seen] += share[:, None] * colors
             weight[seen] += share
         observe(number + 1, count)
     known = weight > 0
     return _encoded(total / torch.where(known, weight, 1.0)[:, None]) * known[:, None], known
+
+
+def _view_colors(view: PhotoView, pixels: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear colours and counts at pixels of a photo, and the areas in pixels of the patches that they are means of."""
+    # of pixels that are finer than texels, as many are averaged as fall on one
+    factor = max(1, math.floor(float(area.median()) ** 0.5))
+    layers = [_linear(view.pixels), torch.ones(*view.pixels.shape[:2], 1)]
+    if view.counts is not None:
+        layers[1] = view.counts[..., None].float()
+    return *_sampled(torch.cat([layers[0] * layers[1], layers[1]], dim=-1), pixels, factor), area
+
+
+def photo_gains(
+    mesh: Mesh,
+    points: Float[Tensor, "n 3"],
+    normals: Float[Tensor, "n 3"],
+    spacing: float,
+    count: int,
+    view_of: Callable[[int], PhotoView],
+) -> Float[Tensor, "c 3"]:
+    """What each photo's linear light is multiplied by, for photos to agree where they show the same points.
+
+    Least squares of logarithms at some of the points, as the global adjustment of Waechter et al., "Let there be
+    color!" (2014), with one number a photo and channel in place of one a vertex. Their geometric mean is 1.
+
+    Args:
+        mesh, points, normals, spacing, count, view_of: as of `blend_photos`.
+    """
+    some = slice(None, None, max(1, len(points) // _COMPARED))
+    points, normals = points[some], normals[some]
+    logs = torch.zeros(count, len(points), 3, dtype=torch.float64)
+    known = torch.zeros(count, len(points), 1, dtype=torch.float64)
+    for number in range(count):
+        view = view_of(number)
+        seen, pixels, area = _seen_points(mesh, points, normals, view.camera)
+        if not len(seen):
+            continue
+        colors, counts, _ = _view_colors(view, pixels, area * spacing**2)
+        good = (counts > 0.5) & (colors > _DARKEST).all(1) & (colors < _BRIGHTEST).all(1)
+        logs[number, seen[good]] = colors[good].double().log()
+        known[number, seen[good]] = 1.0
+    shown = known.sum(0)
+    means = logs.sum(0) / shown.clamp(min=1)
+    # the means of points are eliminated
+    pairs = known[..., 0]
+    matrix = torch.diag(pairs.sum(1) + _OWN_EXPOSURE) - pairs / shown[:, 0].clamp(min=1) @ pairs.T
+    return torch.linalg.solve(matrix, ((means - logs) * known).sum(1)).exp().float()
 
 
 def _seen_points(mesh: Mesh, points: Tensor, normals: Tensor, camera: Cameras) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from onefield.cameras import Cameras
 from onefield.fields.analytic import SphereField
 from onefield.meshing.geometry import vertex_normals
 from onefield.meshing.level_sets import extract_mesh
-from onefield.meshing.photo_colors import PhotoView, blend_photos
+from onefield.meshing.photo_colors import PhotoView, blend_photos, photo_gains
 from onefield.types import Mesh
 from tests.meshing.surfaces import waves
 
@@ -93,9 +93,10 @@ def test_the_nearer_and_straighter_view_wins(ball):
         return PhotoView(camera, torch.full((SIZE, SIZE, 3), level))
 
     top = mesh.vertices[:, 2] > 0.59
-    views = [one_color(camera_at((0.0, 0.0, 1.5)), 0.2), one_color(camera_at((1.5, 0.0, 1.5)), 0.8)]
+    # black and white are not levelled
+    views = [one_color(camera_at((0.0, 0.0, 1.5)), 0.0), one_color(camera_at((1.5, 0.0, 1.5)), 1.0)]
     colors, _ = blend_photos(mesh, mesh.vertices, normals, 0.02, 2, views.__getitem__)
-    assert float(colors[top].mean()) < 0.35
+    assert float(colors[top].mean()) < 0.38
 
 
 def test_light_is_mixed_not_its_code(ball):
@@ -122,3 +123,24 @@ def test_masked_pixels_do_not_count(ball):
     assert bool(seen[right & (mesh.vertices[:, 2] > 0.4)].all())
     left = camera.project(torch.tensor(0), mesh.vertices.double())[0][:, 0] < SIZE / 2 - 4
     assert not bool(seen[left].any())
+
+
+def test_photos_of_different_exposure_blend_without_a_step(ball):
+    """One of two photos has half the light of the other: all points come out darker by the root of that."""
+    mesh, normals = ball
+    views = [photo_of_ball(camera_at(place)) for place in ((1.5, 0.9, 0.0), (1.5, -0.9, 0.0))]
+    # halves of light, by sRGB's curve, which is left linear at its dark end
+    linear = torch.where(
+        views[1].pixels <= 0.04045, views[1].pixels / 12.92, ((views[1].pixels + 0.055) / 1.055) ** 2.4
+    )
+    halved = 1.055 * (linear / 2).clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    views[1] = PhotoView(views[1].camera, halved, views[1].counts)
+    gains = photo_gains(mesh, mesh.vertices, normals, 0.02, 2, views.__getitem__)
+    torch.testing.assert_close(gains[0], torch.full((3,), 0.5**0.5), rtol=0.02, atol=0)
+    torch.testing.assert_close(gains[1], torch.full((3,), 2**0.5), rtol=0.02, atol=0)
+    colors, seen = blend_photos(mesh, mesh.vertices, normals, 0.02, 2, views.__getitem__)
+    truth = waves(mesh.vertices)
+    bright = seen & (truth > 0.3).all(1)
+    shares = (((colors + 0.055) / (truth + 0.055)) ** 2.4)[bright]
+    assert int(bright.sum()) > 300
+    assert float((shares - 0.5**0.5).abs().mean()) < 0.015
