@@ -25,6 +25,7 @@ from onefield.fields.field import Field
 from onefield.kernels.dual_marching_cubes import dual_marching_cubes
 from onefield.kernels.flexicubes import FlexiCubesWeights, flexicubes
 from onefield.kernels.marching_cubes import marching_cubes
+from onefield.meshing.octree_level import octree_surface
 from onefield.meshing.report import report_mesh
 from onefield.types import Bounds, Mesh
 
@@ -98,6 +99,7 @@ def extractors(resolution: int) -> dict[str, Extractor]:
         "marching cubes": by_index(marching_cubes),
         "scikit-image": by_index(scikit_image),
         "dual marching cubes": by_index(dual_marching_cubes),
+        "adaptive dual marching cubes": by_index(octree_surface),
         "FlexiCubes": onefield_flexicubes,
         "FlexiCubes, with gradients": ours_with_gradient,
     }
