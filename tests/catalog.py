@@ -37,6 +37,7 @@ from onefield.fields.heads.head import Head
 from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 from onefield.fields.held_coordinates import HeldCoordinates
+from onefield.fields.iterative import IterativeField
 from onefield.fields.networks import BACKBONES, Backbone
 from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork, TuckerNetwork
 from onefield.fields.networks.mlp import Mlp
@@ -154,6 +155,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "evolving": lambda: EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1),
     "held coordinates": lambda: HeldCoordinates(
         ComposedField(Bounds.cube(1.0, 5), IdentityEncoding(5), Mlp(5, 2, 8), [ValueHead()]), torch.tensor([0.3, -0.2])
+    ),
+    "iterative": lambda: IterativeField(
+        ComposedField(Bounds.cube(1.0), IdentityEncoding(3), Mlp(3, 5, 8), [ValueHead()]), 2, 3, ValueHead(), steps=2
     ),
     "one moment": lambda: AtTime(EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1), 0.5),
     "radiance": radiance_field,

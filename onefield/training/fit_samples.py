@@ -32,9 +32,10 @@ class SignalSamples:
 
         Args:
             target: whose scale errors are relative to.
-            parts: which may pick the samples themselves and say what is made small.
+            parts: which may pick the samples, ask the field in a way of their own and say what is made small.
         """
         parts = parts or FitParts()
+        self._ask = parts.ask or _queried
         self._pick = parts.pick or self._next_of_epoch
         self._errors = (parts.error or squared_error, *parts.extra)
         self._signal = signal
@@ -47,8 +48,9 @@ class SignalSamples:
         """Mean square of the errors at so many samples, relative to the target's scale, or what the parts say."""
         picked = self._pick(field, batch)
         points = self._signal.points(picked)
-        answer = field.query(points, want=("value",)).value
-        asked = SampleBatch(points, answer, self._signal.at(picked), self._scale, self._signal.value_range)
+        truth = self._signal.at(picked)
+        answer = self._ask(field, points, truth)
+        asked = SampleBatch(points, answer, truth, self._scale, self._signal.value_range)
         return sum(error(field, asked) for error in self._errors)
 
     def _next_of_epoch(self, field: Field, batch: int) -> Tensor:
@@ -60,6 +62,11 @@ class SignalSamples:
         picked = self._known[self._order[:count].sort().values]
         self._order = self._order[count:]
         return picked
+
+
+def _queried(field: Field, points: Tensor, truth: Tensor) -> Tensor:
+    del truth
+    return field.query(points, want=("value",)).value
 
 
 class GridSamples:

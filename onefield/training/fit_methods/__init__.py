@@ -9,6 +9,7 @@ from onefield.training.fit_methods.coarse_to_fine import CoarseToFine
 from onefield.training.fit_methods.fit_method import FitMethod, FitParts, SampleBatch, joined, squared_error
 from onefield.training.fit_methods.frequency_shift import FrequencyShift
 from onefield.training.fit_methods.gradient_adjustment import GradientAdjustment
+from onefield.training.fit_methods.iterative_refinement import IterativeRefinement
 from onefield.training.fit_methods.kept_variance import KeptVariance
 from onefield.training.fit_methods.learned_start import LearnedStart, load_start
 from onefield.training.fit_methods.stochastic_similarity import StochasticSimilarity
@@ -21,6 +22,7 @@ __all__ = [
     "FitParts",
     "FrequencyShift",
     "GradientAdjustment",
+    "IterativeRefinement",
     "KeptVariance",
     "LearnedStart",
     "SampleBatch",
@@ -34,7 +36,15 @@ __all__ = [
 
 _METHODS = {
     each.name: each
-    for each in (CoarseToFine, FrequencyShift, GradientAdjustment, KeptVariance, StochasticSimilarity, Teaching)
+    for each in (
+        CoarseToFine,
+        FrequencyShift,
+        GradientAdjustment,
+        IterativeRefinement,
+        KeptVariance,
+        StochasticSimilarity,
+        Teaching,
+    )
 }
 METHOD_NAMES = tuple(_METHODS)
 _START_SUFFIX = ".safetensors"

@@ -41,6 +41,8 @@ Pick = Callable[[Field, int], Int[Tensor, "n"]]
 """Flat indices of the samples of a step, of a signal of which so many may be asked."""
 Error = Callable[[Field, SampleBatch], Float[Tensor, ""]]
 """What a step makes small."""
+Ask = Callable[[Field, Float[Tensor, "n d"], Float[Tensor, "n c"]], Float[Tensor, "n c"]]
+"""What a field answers in training at points, by their truth, where that is not its query."""
 Advance = Callable[[Field, float], None]
 """Told before each step which share of the fit is done, and 1 at its end."""
 
@@ -60,17 +62,19 @@ class FitParts:
         pick: which samples a step looks at; None takes each once an epoch.
         error: in the place of `squared_error`.
         extra: added to the error.
+        ask: how a step asks the field, in the place of a query.
     """
 
     advance: tuple[Advance, ...] = ()
     pick: Pick | None = None
     error: Error | None = None
     extra: tuple[Error, ...] = ()
+    ask: Ask | None = None
 
     @property
     def on_samples(self) -> bool:
         """Whether anything here works on the samples of a step."""
-        return self.pick is not None or self.error is not None or bool(self.extra)
+        return any(each is not None for each in (self.pick, self.error, self.ask)) or bool(self.extra)
 
 
 class FitMethod(ABC):
@@ -114,7 +118,12 @@ def joined(methods: Sequence[FitMethod], parts: Sequence[FitParts]) -> FitParts:
     Raises:
         UsageError: two of them decide the same thing.
     """
-    for part, does in (("pick", "choose the samples of a step"), ("error", "say what is made small")):
+    decided = (
+        ("pick", "choose the samples of a step"),
+        ("error", "say what is made small"),
+        ("ask", "say how the field is asked"),
+    )
+    for part, does in decided:
         deciding = [method.name for method, each in zip(methods, parts, strict=True) if getattr(each, part) is not None]
         if len(deciding) > 1:
             raise UsageError(f"The methods '{deciding[0]}' and '{deciding[1]}' both {does}; leave one out.")
@@ -123,4 +132,5 @@ def joined(methods: Sequence[FitMethod], parts: Sequence[FitParts]) -> FitParts:
         next((each.pick for each in parts if each.pick is not None), None),
         next((each.error for each in parts if each.error is not None), None),
         tuple(extra for each in parts for extra in each.extra),
+        next((each.ask for each in parts if each.ask is not None), None),
     )

@@ -20,6 +20,7 @@ from onefield.training.recipes.flexicubes import FLEXICUBES
 from onefield.training.recipes.fourier import FOURIER
 from onefield.training.recipes.functional import FUNCTIONAL
 from onefield.training.recipes.hash_grid import HASH_GRID
+from onefield.training.recipes.iterative import REFINEMENT_STEPS, iterative_field
 from onefield.training.recipes.low_rank import LOW_RANK
 from onefield.training.recipes.recipe import CLOSEST_POINT_NAME, Recipe, Representation, Target, target_of
 from onefield.training.recipes.siren import SIREN
@@ -137,6 +138,8 @@ def build_field(name: str, options: dict[str, float], target: Target) -> Field:
     if name not in builders:
         raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(builders))}.")
     try:
+        if REFINEMENT_STEPS in options:
+            return iterative_field(builders[name], target, options)
         return builders[name](target, options)
     except KeyError as error:
         raise DataError(f"A fit with the field '{name}' lacks the option {error}.") from error
