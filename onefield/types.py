@@ -11,7 +11,7 @@ from torch import Tensor
 
 from onefield.errors import DataError, UsageError
 
-QUANTITIES = frozenset({"value", "density", "distance", "closest_point", "occupancy", "color", "features"})
+QUANTITIES = frozenset({"value", "deviation", "density", "distance", "closest_point", "occupancy", "color", "features"})
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Sample:
 
     Attributes:
         value: signal values, any unit.
+        deviation: standard deviation of a new sample about ``value``, in its unit, >= 0.
         density: differential opacity per world unit, >= 0.
         distance: signed distance in world units, negative inside; of fields that provide ``closest_point`` unsigned.
         closest_point: the nearest point of a surface that may be open, world units.
@@ -82,6 +83,7 @@ class Sample:
     """
 
     value: Float[Tensor, "*b c"] | None = None
+    deviation: Float[Tensor, "*b c"] | None = None
     density: Float[Tensor, "*b"] | None = None
     distance: Float[Tensor, "*b"] | None = None
     closest_point: Float[Tensor, "*b 3"] | None = None

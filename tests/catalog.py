@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from onefield.fields.analytic import BoxField, MixtureField, SphereField, TorusField
+from onefield.fields.bayesian_tucker import BayesianTucker
 from onefield.fields.composed import ComposedField
 from onefield.fields.distance_and_occupancy import DistanceAndOccupancy
 from onefield.fields.encodings.dense_grid import DenseGridEncoding
@@ -152,6 +153,7 @@ def pixel_gaussians() -> Field:
 
 
 FIELDS: dict[str, Callable[[], Field]] = {
+    "bayesian tucker": lambda: BayesianTucker(Bounds.cube(1.0), TuckerNetwork(3, 2, 2, _sine)),
     "evolving": lambda: EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1),
     "held coordinates": lambda: HeldCoordinates(
         ComposedField(Bounds.cube(1.0, 5), IdentityEncoding(5), Mlp(5, 2, 8), [ValueHead()]), torch.tensor([0.3, -0.2])

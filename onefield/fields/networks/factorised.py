@@ -37,11 +37,12 @@ class FactorisedNetwork(Network):
         self.output_dimension = output_dimension
         self.axes = nn.ModuleList(axes)
 
-    def _factors(self, columns: Sequence[Float[Tensor, "_"]]) -> list[Tensor]:
+    def factors(self, columns: Sequence[Float[Tensor, "_"]]) -> list[Float[Tensor, "_ _"]]:
+        """What each axis's network says of its own coordinates."""
         return [axis(column[:, None]) for axis, column in zip(self.axes, columns, strict=True)]
 
     def forward(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n g"]:
-        return self.joined(self._factors(features.unbind(1)))
+        return self.joined(self.factors(features.unbind(1)))
 
     def on_grid(self, coordinates: Sequence[Float[Tensor, "_"]]) -> Float[Tensor, "*n g"]:
         """The answers at all combinations of coordinates, the first axis first.
@@ -49,7 +50,7 @@ class FactorisedNetwork(Network):
         Args:
             coordinates: one list an axis.
         """
-        return self.joined_on_grid(self._factors(coordinates))
+        return self.joined_on_grid(self.factors(coordinates))
 
     @abstractmethod
     def joined(self, factors: list[Float[Tensor, "n _"]]) -> Float[Tensor, "n g"]:
