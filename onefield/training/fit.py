@@ -18,9 +18,11 @@ from onefield.data.signals import Shape, Signal, load_signal, signal_of
 from onefield.data.slices import Slices
 from onefield.data.tiled_images import TiledImage
 from onefield.errors import DivergedError, UsageError
+from onefield.fields.bayesian_tucker import BayesianTucker
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.training.closest_points import ClosestPointSource, score_closest_points
+from onefield.training.conditioning import condition, refuse_posterior, withheld
 from onefield.training.fit_methods import FitMethod, FitParts, joined, methods_of
 from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples, shape_samples
 from onefield.training.fit_tiles import POOL, TileSamples, score_tiles, tiled_target
@@ -128,10 +130,12 @@ def _fit_whole(
     draws = (recipe.steps if steps is None else int(steps)) * recipe.batch // 2
     if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and by_recipe:
         start_at(trained, loaded)
-    parts = _begun(chosen, trained, loaded, target, generator)
-    source, began = _source(loaded, trained, target, draws, generator, parts), time.perf_counter()
+    shown, held = withheld(loaded, generator) if isinstance(trained, BayesianTucker) else (loaded, None)
+    parts = _begun(chosen, trained, shown, target, generator)
+    source, began = _source(shown, trained, target, draws, generator, parts), time.perf_counter()
     done = _train(trained, source, recipe, steps, seconds, observe, parts)
-    facts = {"steps": float(done), "seconds": time.perf_counter() - began}
+    found = {} if held is None else condition(trained, loaded, shown, held)
+    facts = found | {"steps": float(done), "seconds": time.perf_counter() - began}
     kept, axes = recipe if by_recipe else None, loaded.shape if isinstance(loaded, Signal) else ()
     return _scored(Fitted(trained, target, loaded.kind, axes, {}, kept), loaded, generator, facts)
 
@@ -204,6 +208,7 @@ def _fit_task(
     recipe = _adapted(recipe, chosen, field, problem.guide, target, seed)
     _check_memory(field, recipe, target, problem.guide)
     trained = _checked(field, target) if isinstance(field, Field) else initial_field(recipe, target, seed)
+    refuse_posterior(trained, f"The task '{task.name}'")
     parts = _begun(chosen, trained, problem.guide, target, generator)
     if parts.on_samples:
         names = ", ".join(method.name for method in chosen)
@@ -229,6 +234,7 @@ def _fit_tiles(
     # what is in memory at once, with room for a tile's answer and error
     _check_memory(field, recipe, target, image, (POOL + 1) * image.tile**2 * image.channels)
     trained = _checked(field, target) if isinstance(field, Field) else initial_field(recipe, target, seed)
+    refuse_posterior(trained, "A picture read by tiles")
     generator = torch.Generator().manual_seed(seed)
     started = time.perf_counter()
     done = _train(trained, TileSamples(image, target.scale, generator), recipe, steps, seconds, observe, FitParts())

@@ -25,7 +25,8 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
     """Writes ``field.safetensors`` (if a recipe built the field) and the reconstruction in the signal's own kind.
 
     Images become PNG (and ``.npy`` where their values are not in [0, 1]), sounds WAV, videos a folder of PNG frames,
-    volumes ``.npy``, shapes, points and slices PLY.
+    volumes ``.npy``, shapes, points and slices PLY. Fields that tell deviations get ``deviation.npy`` besides, of the
+    signal's axes and channels.
 
     Args:
         fitted: what `fit` answered.
@@ -41,6 +42,8 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
     if fitted.recipe is not None:
         fitted.save(place / "field.safetensors")
         written.append(place / "field.safetensors")
+    if "deviation" in fitted.field.provides:
+        written.append(_write_array(place / "deviation.npy", fitted.deviations()))
     answer = fitted.reconstruction()
     if isinstance(answer, Mesh):
         from onefield.export.formats import export_mesh

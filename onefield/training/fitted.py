@@ -40,7 +40,8 @@ class Fitted:
         metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
             mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
             the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points` tells, or
-            by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``.
+            by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``; ``noise`` where the
+            field tells deviations.
         recipe: how it was built; None for a field that the caller made.
     """
 
@@ -51,11 +52,22 @@ class Fitted:
     metrics: dict[str, float]
     recipe: Recipe | None
 
-    @torch.no_grad()
     def __call__(self, points: Float[Tensor, "*b d"]) -> Tensor:
         """Values ``*b c``, distances ``*b`` or closest points ``*b 3`` at coordinates of the domain, x first."""
+        return self._answer(points, self.target.quantity)
+
+    def deviation(self, points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b c"]:
+        """Standard deviation of a new sample at coordinates of the domain, x first, in the unit of the values; values
+        plus and minus 1.96 times it hold 95 % of them.
+
+        Raises:
+            UsageError: the field tells none.
+        """
+        return self._answer(points, "deviation")
+
+    @torch.no_grad()
+    def _answer(self, points: Float[Tensor, "*b d"], name: str) -> Tensor:
         flat = points.reshape(-1, points.shape[-1])
-        name = self.target.quantity
         parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
         answer = torch.cat(parts)
         return answer.reshape((*points.shape[:-1], *answer.shape[1:]))
@@ -76,18 +88,29 @@ class Fitted:
             from onefield.meshing.level_sets import extract_mesh
 
             return extract_mesh(self.field, resolution=resolution)
+        return self._at_samples(self.target.quantity)
+
+    def deviations(self) -> Float[Tensor, "*axes c"]:
+        """As `deviation`, at the samples of the signal's grid.
+
+        Raises:
+            UsageError: the field tells none.
+        """
+        return self._at_samples("deviation")
+
+    def _at_samples(self, name: str) -> Tensor:
         if self.field.separable:
-            return self._on_grid()
+            return self._on_grid(name)
         grid = Signal(self.kind, torch.zeros(*self.shape, 1), 1.0)
-        values = [self(grid.points(part)) for part in torch.arange(math.prod(self.shape)).split(_CHUNK)]
+        values = [self._answer(grid.points(part), name) for part in torch.arange(math.prod(self.shape)).split(_CHUNK)]
         return torch.cat(values).reshape(*self.shape, -1)
 
     @torch.no_grad()
-    def _on_grid(self) -> Tensor:
+    def _on_grid(self, name: str) -> Tensor:
         """The samples of the signal's grid by a field that answers whole grids."""
         first, *others = cell_centers(self.shape)
         columns = max(1, _CHUNK // math.prod(len(axis) for axis in others))
-        parts = [self.field.query_grid([part, *others], want=("value",)).value for part in first.split(columns)]
+        parts = [getattr(self.field.query_grid([part, *others], want=(name,)), name) for part in first.split(columns)]
         return torch.cat(parts).permute(*reversed(range(len(self.shape))), len(self.shape))
 
     def save(self, path: str | Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.errors import UsageError
+from onefield.fields.bayesian_tucker import BayesianTucker
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.networks.factorised import CpNetwork, FactorisedNetwork, TensorTrainNetwork, TuckerNetwork
@@ -61,6 +63,29 @@ def _factorised(
     return Representation(name, field, recipe, "stretch")
 
 
+def _bayesian_field(target: Target, options: Options) -> BayesianTucker:
+    network = TuckerNetwork(
+        target.domain.dimension,
+        target.channels,
+        int(options["rank"]),
+        lambda inputs, outputs: _siren(inputs, outputs, options),
+    )
+    return BayesianTucker(target.domain, network, options["stretch"], target.offset, target.scale)
+
+
+def _bayesian_recipe(signal: Signal | Shape | Points) -> Recipe:
+    if not isinstance(signal, Signal):
+        raise UsageError(
+            f"'bayesian-tucker' tells how sure it is of samples of a signal, which a {signal.kind} has not; take "
+            "another, such as 'functional-tucker'."
+        )
+    recipe = _TUCKER.recipe(signal)
+    # the posterior's covariance is a matrix of rank^axes numbers a side
+    return replace(
+        recipe, field="bayesian-tucker", options=recipe.options | {"rank": _BAYESIAN_RANKS[len(signal.shape)]}
+    )
+
+
 def _projected_field(target: Target, options: Options) -> ComposedField:
     dimension = target.domain.dimension
     network = ProjectedNetwork(
@@ -81,10 +106,13 @@ def _projected_sized(options: Options, size: int) -> Options:
     return {"latent": min(size, int(options["hidden_layers"] * options["width"] ** 2))}
 
 
+# its core has the sum's variance already
+_TUCKER = _factorised("functional-tucker", TuckerNetwork, 24, 1, lambda axes: 1)
+_BAYESIAN_RANKS = {1: 64, 2: 24, 3: 10}
 FUNCTIONAL = (
     _factorised("functional-cp", CpNetwork, 64, 1, lambda axes: 64),
     _factorised("functional-tt", TensorTrainNetwork, 16, 2, lambda axes: 16 ** (axes - 1)),
-    # its core has the sum's variance already
-    _factorised("functional-tucker", TuckerNetwork, 24, 1, lambda axes: 1),
+    _TUCKER,
+    Representation("bayesian-tucker", _bayesian_field, _bayesian_recipe, "stretch"),
     Representation("projected", _projected_field, _projected_recipe, "stretch", _projected_sized),
 )
