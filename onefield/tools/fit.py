@@ -62,8 +62,8 @@ def run_command(
             slices, conv-occupancy or conv-occupancy-volume for points and folders of meshes; auto takes a fitting one.
         methods: ways of fitting that go with any field: coarse-to-fine, fresh (frequencies from the signal's spectrum),
             iga (what is learned slowly as fast as the rest), iterative (answers that are refined step by step), s3im,
-            teaching (what is most wrong), variance (first weights that keep it), or a file of first weights from
-            onefield learn.
+            singularities (wavelets of band-split begin at edges), teaching (what is most wrong), variance (first
+            weights that keep it), or a file of first weights from onefield learn.
         steps: training steps.
         time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.

@@ -12,6 +12,7 @@ from onefield.training.fit_methods.gradient_adjustment import GradientAdjustment
 from onefield.training.fit_methods.iterative_refinement import IterativeRefinement
 from onefield.training.fit_methods.kept_variance import KeptVariance
 from onefield.training.fit_methods.learned_start import LearnedStart, load_start
+from onefield.training.fit_methods.singular_places import SingularPlaces
 from onefield.training.fit_methods.stochastic_similarity import StochasticSimilarity
 from onefield.training.fit_methods.teaching import Teaching
 
@@ -26,6 +27,7 @@ __all__ = [
     "KeptVariance",
     "LearnedStart",
     "SampleBatch",
+    "SingularPlaces",
     "StochasticSimilarity",
     "Teaching",
     "joined",
@@ -42,6 +44,7 @@ _METHODS = {
         GradientAdjustment,
         IterativeRefinement,
         KeptVariance,
+        SingularPlaces,
         StochasticSimilarity,
         Teaching,
     )
