@@ -31,12 +31,16 @@ from rich.console import Console
 from rich.table import Table
 
 from onefield.data.signals import Signal, load_signal
+from onefield.fields.field import Field
+from onefield.fields.iterative import IterativeField
 from onefield.training.fit import fit
 from onefield.training.fit_methods import (
     CoarseToFine,
     FitMethod,
     FrequencyShift,
     GradientAdjustment,
+    IterativeRefinement,
+    SingularPlaces,
     StochasticSimilarity,
     Teaching,
 )
@@ -59,11 +63,12 @@ class Sizes(FitMethod):
     rate: float
     multiple: float = 1.0
     final_rate: float | None = None
+    width: int = WIDTH
 
     def adapt(self, recipe, signal, target, seed):
         """The recipe with these instead of its own."""
         del target, seed
-        options = recipe.options | {"width": WIDTH, "hidden_layers": HIDDEN_LAYERS}
+        options = recipe.options | {"width": self.width, "hidden_layers": HIDDEN_LAYERS}
         if "first_w0" in options:
             options["first_w0"] *= self.multiple
         rates = {"encoding_rate": self.rate, "network_rate": self.rate}
@@ -94,9 +99,15 @@ ON_SIREN = {
     "teaching, falling rate": (Teaching(),),
     "s3im": (StochasticSimilarity(),),
     "iga": (GradientAdjustment(groups=64),),
+    "iterative": (IterativeRefinement(),),
+    "plain, as large as iterative": (),
 }
+# The same, on a low-pass network beside one of wavelets.
+ON_WAVELETS = {"wavelets": (), "wavelets at singularities": (SingularPlaces(),)}
 # Of the whole fit; teaching keeps its rate, all others let it fall.
 FINAL_RATES = {"constant rate": 1.0, "falling rate": 0.05}
+# Of networks with at least as many parameters as one of the usual width with the networks that refine its answer.
+WIDTHS = {"as large as iterative": 39}
 # Sides, in pixels, of tiles from which a start is learned, and of those in a decoder; how the image is shrunk for both.
 TILE, SMALL_TILE, TILE_SHRINK = 32, 12, 4
 FEW_STEPS, OUTER_STEPS, TILES_FITTED = 10, 150, 4
@@ -176,8 +187,14 @@ def figures(key: Key, folder: Path, image: Signal, steps: int) -> dict[str, floa
     if way in DECODERS:
         return coded(way, folder, name, rate, seed)
     if way in ON_SIREN:
-        sizes = Sizes(rate, final_rate=FINAL_RATES.get(way.partition(", ")[2]))
+        variant = way.partition(", ")[2]
+        sizes = Sizes(rate, final_rate=FINAL_RATES.get(variant), width=WIDTHS.get(variant, WIDTH))
         fitted = fit(image, "siren", methods=[*ON_SIREN[way], sizes], steps=steps, seed=seed)
+        found = {name: fitted.metrics[name] for name in ("psnr", "ssim", "parameters")}
+        found["seconds"] = time.process_time() - began
+        return found | first_answer(fitted.field, image)
+    if way in ON_WAVELETS:
+        fitted = fit(image, "band-split", methods=[*ON_WAVELETS[way], Sizes(rate)], steps=steps, seed=seed)
         return {"psnr": fitted.metrics["psnr"], "ssim": fitted.metrics["ssim"], "seconds": time.process_time() - began}
     if way.startswith("frequency"):
         multiple = MULTIPLES[int(way.split()[-1])]
@@ -197,11 +214,22 @@ def figures(key: Key, folder: Path, image: Signal, steps: int) -> dict[str, floa
     }
 
 
+@torch.no_grad()
+def first_answer(field: Field, image: Signal) -> dict[str, float]:
+    """PSNR of what a field says before it refines; nothing for fields that don't."""
+    if not isinstance(field, IterativeField):
+        return {}
+    everywhere = torch.arange(image.values[..., 0].numel())
+    first = field.head(field.states(image.points(everywhere), steps=1)[-1])
+    return {"first_psnr": psnr(first, image.at(everywhere), image.value_range)}
+
+
 def asked(arguments: argparse.Namespace) -> Iterator[Key]:
     """All fits, one after the other."""
     frequencies = [f"frequency {index}" for index in range(len(MULTIPLES))]
     families = {
         **{way: ([way], arguments.rates, arguments.seeds) for way in ON_SIREN},
+        "singularities": (list(ON_WAVELETS), arguments.rates, arguments.seeds),
         "fresh": (["fresh", *frequencies], [4e-3], arguments.seeds),
         "start": (list(STARTS), arguments.rates, arguments.seeds),
         "gradient-origin": (list(DECODERS), [5e-4], arguments.seeds),
