@@ -14,6 +14,7 @@ from onefield.data.signals import Shape, Signal
 from onefield.errors import UsageError
 from onefield.fields.field import Field
 from onefield.fields.iterative import IterativeField, blended
+from onefield.training.conditioning import refuse_posterior
 from onefield.training.fit_methods.fit_method import FitMethod, FitParts
 from onefield.training.recipes import Recipe, Target
 from onefield.training.recipes.iterative import REFINEMENT_STEPS
@@ -51,8 +52,14 @@ class IterativeRefinement(FitMethod):
     def begin(
         self, field: Field, signal: Signal | Shape | Points, target: Target, generator: torch.Generator
     ) -> FitParts:
-        """The blends of one fit."""
-        del field, signal, target
+        """The blends of one fit.
+
+        Raises:
+            UsageError: a backbone with a posterior, which is given values and not blends.
+        """
+        del signal, target
+        if isinstance(field, IterativeField):
+            refuse_posterior(field.backbone, f"The method '{self.name}'")
 
         def ask(asked: Field, points: Float[Tensor, "n d"], truth: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
             return estimate_from_blend(asked, points, truth, generator)

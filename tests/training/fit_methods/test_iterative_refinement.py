@@ -57,5 +57,7 @@ def test_training_shows_the_blend_of_truth_and_noise():
 def test_what_does_not_suit_is_said():
     with pytest.raises(UsageError, match="'iterative' chooses how a field is built"):
         fit(disc(), fit(disc(), "siren", steps=1).field, methods=["iterative"], steps=1)
+    with pytest.raises(UsageError, match="'iterative' would leave the posterior of 'bayesian-tucker' open"):
+        fit(disc(), "bayesian-tucker", methods=["iterative"], steps=1)
     with pytest.raises(UsageError, match="1 step or more, got 0"):
         IterativeRefinement(0)
