@@ -171,8 +171,14 @@ def compiled_kernels_cached() -> bool:
 
 
 def prefer_openmp() -> None:
-    """Has parallel CPU kernels run on OpenMP threads also where TBB is installed, unless the user chose otherwise."""
-    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", " ".join(_LAYERS))
+    """Has parallel CPU kernels run on OpenMP threads also where TBB is installed, unless the user chose otherwise.
+
+    TBB's threads also make every fork of the process wait, now and then for minutes.
+    """
+    named = os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", " ".join(_LAYERS))
+    compiler = sys.modules.get("numba")
+    if compiler is not None:  # imported before, it has read its settings already
+        compiler.config.THREADING_LAYER_PRIORITY = named.split()
 
 
 def user_cache_folder() -> Path:

@@ -20,6 +20,8 @@ from onefield.kernels.system import (
 
 GIGABYTE = 1024**3
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def machine(root, cgroup, limits):
     """A file tree that reads like a Linux machine with 8 GiB of memory, 6 of them free."""
@@ -105,6 +107,23 @@ print(numba.config.CACHE_DIR, double(2.0))
     )
     assert str(tmp_path / "cache") in finished.stdout
     assert list((tmp_path / "cache").rglob("*.nbc")), finished.stderr
+
+
+@pytest.mark.parametrize(("named", "first"), [(None, "omp"), ("workqueue tbb omp", "workqueue")])
+def test_kernels_run_on_openmp_also_where_their_compiler_was_imported_before(named, first):
+    program = """
+import numba
+import onefield.kernels.cpu
+numba.set_num_threads(1)
+print(numba.config.THREADING_LAYER_PRIORITY[0], numba.threading_layer())
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    if named is not None:
+        environment["NUMBA_THREADING_LAYER_PRIORITY"] = named
+    finished = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert finished.stdout.split() == [first, first]
 
 
 def test_every_accelerator_that_is_off_says_why():
