@@ -40,6 +40,11 @@ class InterruptedRun(OnefieldError):
     exit_code = 130
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says first, without a full stop, to stand within a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def nearest_name(name: str, valid: list[str] | tuple[str, ...] | frozenset[str]) -> str:
     """Ends a sentence about an unknown name: the nearest valid one and the whole list.
 

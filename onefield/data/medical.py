@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from onefield.data.label_slices import PicturePlane
-from onefield.errors import DataError, ResourceError
+from onefield.errors import DataError, ResourceError, first_line
 
 # Spacings that differ by less than this part are the same, rounded differently.
 _SAME_SPACING = 1e-3
@@ -74,8 +74,7 @@ def _dicom(pydicom: ModuleType, path: Path):
     try:
         return pydicom.dcmread(path)
     except Exception as error:  # the library raises several kinds on broken files
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(f"{path} is no DICOM file that can be read ({reason}).") from error
+        raise DataError(f"{path} is no DICOM file that can be read ({first_line(error)}).") from error
 
 
 def _numbers(record, key: str, count: int, path: Path) -> np.ndarray:
@@ -103,8 +102,7 @@ def _dicom_plane(path: Path, record) -> PicturePlane:
     try:
         pixels = np.asarray(record.pixel_array)
     except Exception as error:  # missing pixels, or a compression that needs another library
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(f"{path}: its pixels can't be decoded ({reason}).") from error
+        raise DataError(f"{path}: its pixels can't be decoded ({first_line(error)}).") from error
     if pixels.ndim != 2:
         raise DataError(f"{path} holds pixels of shape {pixels.shape}; export one file a slice, of one channel.")
     values = pixels * float(record.get("RescaleSlope", 1)) + float(record.get("RescaleIntercept", 0))
@@ -124,8 +122,7 @@ def read_nifti(path: Path) -> list[PicturePlane]:
         values = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:  # the library raises several kinds on broken files
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(f"{path} is no NIfTI file that can be read ({reason}).") from error
+        raise DataError(f"{path} is no NIfTI file that can be read ({first_line(error)}).") from error
     values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     if values.ndim != 3:
         raise DataError(f"{path} holds values of shape {values.shape}; a solid needs one volume of three axes.")

@@ -10,7 +10,7 @@ import torch
 
 from onefield.data.arrays import load_npy, load_npz
 from onefield.data.linear_images import LINEAR_SUFFIXES, is_linear, read_linear
-from onefield.errors import DataError
+from onefield.errors import DataError, first_line
 from onefield.types import Mesh
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *LINEAR_SUFFIXES)
@@ -45,13 +45,9 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         picture = np.asarray(imageio.imread(path))
     except Exception as error:  # decoders of a dozen formats raise nearly any kind on broken files
-        raise DataError(f"{path} is no picture that can be read ({_first_line(error)}).") from error
+        raise DataError(f"{path} is no picture that can be read ({first_line(error)}).") from error
     # Pillow reads 16-bit greys as int32
     return picture.astype(np.uint16) if picture.dtype == np.int32 and sixteen else picture
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _ffmpeg_frame(path: Path, pixels: str, bits: int) -> tuple[bytes, tuple[int, int], str]:
@@ -62,7 +58,7 @@ def _ffmpeg_frame(path: Path, pixels: str, bits: int) -> tuple[bytes, tuple[int,
         facts = next(reader)
         return next(reader), facts["size"], facts["pix_fmt"]
     except Exception as error:  # the reader passes on whatever the decoder's process died of
-        raise DataError(f"{path} is no picture that can be read ({_first_line(error)}).") from error
+        raise DataError(f"{path} is no picture that can be read ({first_line(error)}).") from error
     finally:
         reader.close()
 
@@ -102,7 +98,7 @@ def read_video(path: Path) -> tuple[np.ndarray, float]:
         width, height = facts["size"]
         frames = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
     except Exception as error:  # the reader passes on whatever the decoder's process died of
-        raise DataError(f"{path} is no video that can be read ({_first_line(error)}).") from error
+        raise DataError(f"{path} is no video that can be read ({first_line(error)}).") from error
     finally:
         reader.close()
     if not frames:
@@ -121,7 +117,7 @@ def read_audio(path: Path) -> tuple[np.ndarray, float]:
     try:
         rate, samples = wavfile.read(path)
     except Exception as error:  # the reader raises ValueError, struct.error, EOFError, ... on broken files
-        raise DataError(f"{path} is no WAV file that can be read ({_first_line(error)}).") from error
+        raise DataError(f"{path} is no WAV file that can be read ({first_line(error)}).") from error
     if samples.size == 0:
         raise DataError(f"{path} has no samples.")
     if samples.dtype == np.uint8:
@@ -159,7 +155,7 @@ def read_mesh(path: Path) -> Mesh:
     try:
         loaded = trimesh.load(path, force="mesh", process=False)
     except Exception as error:  # trimesh's readers raise nearly any kind on broken files
-        raise DataError(f"{path} is no mesh that can be read ({_first_line(error)}).") from error
+        raise DataError(f"{path} is no mesh that can be read ({first_line(error)}).") from error
     faces = np.asarray(getattr(loaded, "faces", ()))
     if faces.size == 0:
         raise DataError(f"{path} has no faces; a signed distance needs a surface.")

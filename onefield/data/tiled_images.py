@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from onefield.errors import DataError, UsageError
+from onefield.errors import DataError, UsageError, first_line
 from onefield.types import Bounds
 
 TILED_SUFFIXES = (".npy", ".tif", ".tiff")
@@ -157,5 +157,6 @@ def _mapped(path: Path) -> np.ndarray:
 
         return tifffile.memmap(path, mode="r")
     except (OSError, ValueError, KeyError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(f"{path} can't be mapped ({reason}); write it as TIFF without compression, or NPY.") from error
+        raise DataError(
+            f"{path} can't be mapped ({first_line(error)}); write it as TIFF without compression, or NPY."
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape
 from onefield.errors import DataError, DivergedError, UsageError, nearest_name
 from onefield.fields.conv_occupancy import ConvolutionalOccupancy
-from onefield.files import make_folder, write_atomically
+from onefield.files import make_folder
 from onefield.losses.occupancy import refined_cross_entropy
 from onefield.training.checkpoints import load_checkpoint, save_checkpoint
 from onefield.training.completion_examples import Solid, draw_example, is_closed
@@ -26,10 +25,15 @@ from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.point_fit import score_points
 from onefield.training.recipes import COMPLETION_NAMES, Recipe, Target
 from onefield.training.run_folder import RunFolder
+from onefield.training.tensor_file import TensorFile
 
 WEIGHTS_FILE = "weights.safetensors"
-_METADATA_KEY = "onefield_completion"
-_VERSION = 1
+_FILE = TensorFile(
+    "onefield_completion",
+    1,
+    "completion weights",
+    "learn weights first by 'onefield fit FOLDER_OF_MESHES --field NAME'",
+)
 _SAVE_EVERY = 250
 _WARMUP_STEPS = 20
 _MOST_BROKEN_STEPS = 10
@@ -75,11 +79,8 @@ class Completion:
         Raises:
             ResourceError: the file can't be written.
         """
-        from safetensors.torch import save
-
-        facts = {"version": _VERSION, "recipe": asdict(self.recipe), "shapes": self.shapes, "step": self.step}
-        tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+        facts = {"recipe": asdict(self.recipe), "shapes": self.shapes, "step": self.step}
+        _FILE.write(path, facts, self.network.state_dict())
 
     def complete(self, points: Points, seed: int = 0) -> Fitted:
         """The solid that the points belong to, as a field of occupancy over the points' domain.
@@ -106,17 +107,12 @@ def build_network(recipe: Recipe) -> ConvolutionalOccupancy:
 
 def holds_completion(path: str | Path) -> bool:
     """Whether a path is a folder in which `learn_completion` left weights, or a file of such weights."""
-    from safetensors import SafetensorError, safe_open
+    path = _weights_path(path)
+    return path.suffix == Path(WEIGHTS_FILE).suffix and path.is_file() and _FILE.marks(path)
 
-    path = Path(path)
-    path = path / WEIGHTS_FILE if path.is_dir() else path
-    if path.suffix != Path(WEIGHTS_FILE).suffix or not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _METADATA_KEY in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
+
+def _weights_path(path: str | Path) -> Path:
+    return Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
 
 
 def load_completion(path: str | Path, name: str | None = None) -> Completion:
@@ -130,28 +126,12 @@ def load_completion(path: str | Path, name: str | None = None) -> Completion:
         DataError: missing, damaged, or weights of something else.
         UsageError: weights of another network than ``name``.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    path = path / WEIGHTS_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; learn weights first by 'onefield fit FOLDER_OF_MESHES --field NAME'.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is no dict
-        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
-            raise DataError(
-                f"{path} holds no weights of {' or '.join(COMPLETION_NAMES)} of version {_VERSION}; give what "
-                "'onefield fit FOLDER_OF_MESHES' wrote."
-            )
+    path = _weights_path(path)
+    with _FILE.opened(path) as (facts, tensors):
         recipe = Recipe(**facts["recipe"])
         network = build_network(recipe)
         network.load_state_dict(tensors)
         completion = Completion(network, recipe, tuple(facts["shapes"]), int(facts["step"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} holds no weights that can be read ({reason}).") from error
     if name not in (None, recipe.field):
         raise UsageError(f"{path} holds weights of '{recipe.field}', not '{name}'; take --field {recipe.field}.")
     return completion

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,19 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.signals import Signal, cell_centers
-from onefield.errors import DataError, UsageError
+from onefield.errors import DataError, UsageError, first_line
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
-from onefield.files import write_atomically
 from onefield.training.closest_points import open_surface_of
 from onefield.training.point_fit import surface_of
 from onefield.training.recipes import Recipe, Target, build_field
-from onefield.types import Bounds, Mesh
+from onefield.training.tensor_file import TensorFile
+from onefield.types import Mesh
 
 # Points asked of a field at once where no gradient is needed.
 _CHUNK = 2**17
-_VERSION = 1
-_METADATA_KEY = "onefield_fit"
+_FILE = TensorFile("onefield_fit", 1, "saved fit", "save one by 'onefield fit SIGNAL' or Fitted.save")
 
 
 @dataclass(frozen=True)
@@ -120,10 +118,7 @@ class Fitted:
             UsageError: the field is the caller's own, which no recipe can build again.
             ResourceError: the file can't be written.
         """
-        from safetensors.torch import save
-
-        tensors = {name: tensor.contiguous() for name, tensor in self.field.state_dict().items()}
-        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(self.facts())}))
+        _FILE.write(path, self.facts(), self.field.state_dict())
 
     def facts(self) -> dict:
         """All but the parameters, as plain JSON data, by which `rebuilt` builds the field again.
@@ -137,7 +132,7 @@ class Fitted:
                 "state_dict with safetensors."
             )
         return {
-            "version": _VERSION,
+            "version": _FILE.version,
             "recipe": asdict(self.recipe),
             "target": asdict(self.target),
             "kind": self.kind,
@@ -155,21 +150,15 @@ def rebuilt(facts: object, path: str | Path) -> Fitted:
     Raises:
         DataError: of another version, incomplete, or of a field that does not exist.
     """
-    if not isinstance(facts, dict) or facts.get("version") != _VERSION:
-        raise DataError(f"{path} holds no fit of version {_VERSION}; save it again with this version of Onefield.")
+    if not isinstance(facts, dict) or facts.get("version") != _FILE.version:
+        raise DataError(f"{path} holds no fit of version {_FILE.version}; save it again with this version of Onefield.")
     try:
         recipe = Recipe(**facts["recipe"])
-        described = facts["target"]
-        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
-        target = Target(**{**described, "domain": domain})
+        target = Target.of(facts["target"])
         field = build_field(recipe.field, recipe.options, target)
         return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{path} does not describe a fit that can be built ({_first_line(error)}).") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(f"{path} does not describe a fit that can be built ({first_line(error)}).") from error
 
 
 def load_fitted(path: str | Path) -> Fitted:
@@ -178,16 +167,7 @@ def load_fitted(path: str | Path) -> Fitted:
     Raises:
         DataError: missing, damaged, or not a saved fit.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
+    with _FILE.opened(path) as (facts, tensors):
         fitted = rebuilt(facts, path)
         fitted.field.load_state_dict(tensors)
         return fitted
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path} is no saved fit that can be read ({_first_line(error)}).") from error

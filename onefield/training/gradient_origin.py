@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,16 +12,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.signals import Signal
-from onefield.errors import DataError, DivergedError, UsageError
+from onefield.errors import DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.held_coordinates import HeldCoordinates
-from onefield.files import write_atomically
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.recipes import Recipe, Target, band_option, build_field, initial_field, recipe_for
+from onefield.training.tensor_file import TensorFile
 from onefield.types import Bounds
 
-_VERSION = 1
-_METADATA_KEY = "onefield_gradient_origin"
+_FILE = TensorFile(
+    "onefield_gradient_origin",
+    1,
+    "gradient-origin decoder",
+    "learn one by 'onefield learn FOLDER --by gradient-origin'",
+)
 _MOMENTS = ("mean", "covariance")
 _REPORTS = 20
 # Adam's as in its paper; tables of features want others.
@@ -90,12 +93,9 @@ class GradientOriginDecoder:
         Raises:
             ResourceError: the file can't be written.
         """
-        from safetensors.torch import save
-
-        facts = {"version": _VERSION, "target": asdict(self.target), "recipe": asdict(self.recipe), "shape": self.shape}
-        tensors = {f"field.{name}": tensor.contiguous() for name, tensor in self.field.state_dict().items()}
-        tensors |= {name: getattr(self, name).contiguous() for name in _MOMENTS}
-        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+        facts = {"target": asdict(self.target), "recipe": asdict(self.recipe), "shape": self.shape}
+        tensors = {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
+        _FILE.write(path, facts, tensors | {name: getattr(self, name) for name in _MOMENTS})
 
 
 def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
@@ -104,26 +104,12 @@ def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
     Raises:
         DataError: missing, damaged, or no such decoder.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
-        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
-            raise DataError(f"{path} holds no gradient-origin decoder of version {_VERSION}; learn one again.")
-        recipe, described = Recipe(**facts["recipe"]), facts["target"]
-        domain = Bounds(tuple(described["domain"]["minimum"]), tuple(described["domain"]["maximum"]))
-        target = Target(**{**described, "domain": domain})
+    with _FILE.opened(path) as (facts, tensors):
+        recipe, target = Recipe(**facts["recipe"]), Target.of(facts["target"])
         field = build_field(recipe.field, recipe.options, target)
         mean, covariance = (tensors.pop(name) for name in _MOMENTS)
         field.load_state_dict({name.removeprefix("field."): tensor for name, tensor in tensors.items()})
         return GradientOriginDecoder(field, target, recipe, tuple(facts["shape"]), mean, covariance)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is no gradient-origin decoder that can be read ({reason}).") from error
 
 
 def code_step(target: Target, samples: int) -> float:

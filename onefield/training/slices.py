@@ -13,6 +13,7 @@ from onefield.data.slices import Slices
 from onefield.errors import UsageError, nearest_name
 from onefield.fields.field import Field
 from onefield.kernels.point_mesh import build_tree, signed_distance
+from onefield.training.fit_steps import FitBudget
 from onefield.training.metrics import intersection_over_union
 from onefield.training.orex import OrexSettings, train_orex
 from onefield.training.recipes import Recipe, Target
@@ -53,24 +54,20 @@ def train_slices(
     field: Field,
     recipe: Recipe,
     slices: Slices,
-    budget: tuple[int, float | None],
+    budget: FitBudget,
     generator: torch.Generator,
-    observe: Callable[[str], None] | None,
-) -> int:
+) -> dict[str, float]:
     """Trains a field of `plan_slices` in place.
 
-    Args:
-        budget: steps, and the seconds of training that take their place unless None.
-        observe: is told, some twenty times, how far the fit is.
-
     Returns:
-        Steps that were taken.
+        ``steps`` that were taken and ``seconds`` of training.
 
     Raises:
         DivergedError: the loss is not finite.
     """
+    began = time.perf_counter()
     samples = sample_slices(slices, generator)
-    steps, seconds = budget
+    steps, seconds = budget.steps_of(recipe), budget.seconds
     started = time.perf_counter()
     told = 0.0
 
@@ -79,14 +76,16 @@ def train_slices(
 
     def tell(share: float, step: int, loss: float) -> None:
         nonlocal told
-        if observe is not None and share >= told:
+        if budget.observe is not None and share >= told:
             told += 1 / _REPORTS
-            observe(f"{min(share, 1):4.0%}  step {step}  loss {loss:.3g}")
+            budget.observe(f"{min(share, 1):4.0%}  step {step}  loss {loss:.3g}")
 
     task = SliceTask(slices, samples, generator, share_done, tell)
     if recipe.field == "grid":
-        return train_grid(field, task, GridSettings())
-    return train_orex(field, task, OrexSettings())
+        done = train_grid(field, task, GridSettings())
+    else:
+        done = train_orex(field, task, OrexSettings())
+    return {"steps": float(done), "seconds": time.perf_counter() - began}
 
 
 @torch.no_grad()

@@ -122,10 +122,10 @@ def test_weights_of_another_kind_are_refused(tmp_path):
     with pytest.raises(UsageError, match="take --field conv-occupancy-volume"):
         load_completion(tmp_path, "conv-occupancy")
     fit(torch.rand(8, 8).numpy(), "siren", steps=1).save(tmp_path / "image.safetensors")
-    with pytest.raises(DataError, match="holds no weights of conv-occupancy"):
+    with pytest.raises(DataError, match="holds no completion weights of version"):
         load_completion(tmp_path / "image.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
-    with pytest.raises(DataError, match="holds no weights that can be read"):
+    with pytest.raises(DataError, match="holds no completion weights that can be read"):
         load_completion(tmp_path / "broken.safetensors")
     with pytest.raises(DataError, match="does not exist; learn weights first"):
         load_completion(tmp_path / "nowhere")

@@ -79,7 +79,7 @@ def test_the_error_falls(name, kind, monkeypatch):
             fit(signal, name, steps=1)
         return
     monkeypatch.setattr("onefield.training.fit.recipe_for", lambda *given: small(recipe_for(*given)))
-    monkeypatch.setattr("onefield.training.fit._HELD_OUT", 2**10)
+    monkeypatch.setattr("onefield.training.fit_scores._HELD_OUT", 2**10)
     # a step of a grid reaches few of its vertices near a surface
     least = 0.9 if isinstance(signal, Signal) else 1.0
     assert error(fit(signal, name, steps=40), signal) < least * error(fit(signal, name, steps=1), signal)

@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 
 from onefield.data.structure_from_motion.photos import FEWEST_PHOTOS
 from onefield.data.structure_from_motion.pictures import write_picture
-from onefield.errors import DataError
+from onefield.errors import DataError, first_line
 
 # Height at which every frame is looked at: blur of a pixel or two of the full picture still shows.
 _LOOK_HEIGHT = 360
@@ -139,5 +139,6 @@ def _frames(video: Path, pixels: str, more: list[str]) -> Iterator[UInt8[np.ndar
         except GeneratorExit:
             raise
         except Exception as error:  # the reader passes on whatever the decoder's process died of
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DataError(f"{video} is no video that can be read ({said}); convert it to MP4.") from error
+            raise DataError(
+                f"{video} is no video that can be read ({first_line(error)}); convert it to MP4."
+            ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,14 +11,13 @@ from torch import Tensor
 
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
-from onefield.errors import DataError, UsageError
+from onefield.errors import UsageError
 from onefield.fields.field import Field
-from onefield.files import write_atomically
 from onefield.training.fit_methods.fit_method import FitMethod, FitParts
 from onefield.training.recipes import Recipe, Target
+from onefield.training.tensor_file import TensorFile
 
-_VERSION = 1
-_METADATA_KEY = "onefield_start"
+_FILE = TensorFile("onefield_start", 1, "start", "learn one by 'onefield learn FOLDER'")
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,7 @@ class LearnedStart(FitMethod):
         Raises:
             ResourceError: the file can't be written.
         """
-        from safetensors.torch import save
-
-        facts = {"version": _VERSION, "recipe": asdict(self.recipe), "signals": self.signals}
-        tensors = {name: weight.contiguous() for name, weight in self.weights.items()}
-        write_atomically(path, save(tensors, metadata={_METADATA_KEY: json.dumps(facts)}))
+        _FILE.write(path, {"recipe": asdict(self.recipe), "signals": self.signals}, self.weights)
 
 
 def load_start(path: str | Path) -> LearnedStart:
@@ -90,17 +84,5 @@ def load_start(path: str | Path) -> LearnedStart:
     Raises:
         DataError: missing, damaged, or no start.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise DataError(f"{path} does not exist; learn a start by 'onefield learn FOLDER'.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
-        if not isinstance(facts, dict) or facts.get("version") != _VERSION:
-            raise DataError(f"{path} holds no start of version {_VERSION}; learn one by 'onefield learn FOLDER'.")
+    with _FILE.opened(path) as (facts, weights):
         return LearnedStart(Recipe(**facts["recipe"]), weights, int(facts["signals"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is no start that can be read ({reason}).") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from onefield.data.points import Points
@@ -55,6 +55,12 @@ class Target:
     channels: int
     offset: float
     scale: float
+
+    @classmethod
+    def of(cls, facts: Mapping) -> Target:
+        """As `dataclasses.asdict` told it."""
+        box = facts["domain"]
+        return cls(**{**facts, "domain": Bounds(tuple(box["minimum"]), tuple(box["maximum"]))})
 
     def head(self) -> Head:
         """The head that answers the quantity in the signal's unit."""
