@@ -152,7 +152,7 @@ def _look(request: Request, note: Callable[[str], None]) -> _Source:
         parts = [_digest(request.source), str(request.frames)]
         store = lambda work, observe, say: _store_video(request, work, observe, say)  # noqa: E731
     else:
-        given = _given_poses(request.source, note)
+        given = _given_poses(request, note)
         found = find_photos(request.source, given.files)
         for text in found.notes:
             note(text)
@@ -177,12 +177,12 @@ class _Given:
     z_up: bool = False
 
 
-def _given_poses(folder: Path, note: Callable[[str], None]) -> _Given:
-    form = recognise(folder)
+def _given_poses(request: Request, note: Callable[[str], None]) -> _Given:
+    form = recognise(request.source)
     if form is None:
         return _Given()
     try:
-        capture = form.read(folder)
+        capture = form.read(request.source)
     except DataError as error:
         note(f"the poses that came along can't be read and are not used: {error}")
         return _Given()
@@ -190,9 +190,10 @@ def _given_poses(folder: Path, note: Callable[[str], None]) -> _Given:
     if not views:
         return _Given()
     poses = {path: pose.tolist() for path, pose in views.items() if usable_pose(pose)}
+    frame = "keeps their frame and units" if request.up == "auto" else f"is turned by --up={request.up} instead"
     note(
         f"{len(views)} photos came with poses ({capture.format}), {len(poses)} of them usable: all are found again "
-        "from the pictures, and the scene keeps their frame and units"
+        f"from the pictures, and the scene {frame}"
     )
     return _Given(frozenset(views), poses, capture.z_up)
 
