@@ -77,9 +77,14 @@ class ActivatedNetwork(Network):
         """The same of its biases."""
         return inputs**-0.5
 
+    def activated(
+        self, features: Float[Tensor, "n f"], weight: Float[Tensor, "g f"], bias: Float[Tensor, "g"], factor: float
+    ) -> Float[Tensor, "n g"]:
+        """One layer, the activation of ``factor (W x + b)``."""
+        # scaling the small matrices spares two passes over the activations
+        return self.activate(functional.linear(features, factor * weight, factor * bias))
+
     def forward(self, features: Float[Tensor, "n f"]) -> Float[Tensor, "n g"]:
         for layer, factor in enumerate(self.factors):
-            # scaling the small matrices spares two passes over the activations
-            values = functional.linear(features, factor * self.weights[layer], factor * self.biases[layer])
-            features = self.activate(values)
+            features = self.activated(features, self.weights[layer], self.biases[layer], factor)
         return functional.linear(features, self.weights[-1], self.biases[-1])

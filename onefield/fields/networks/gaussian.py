@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from onefield.fields.networks.activated import ActivatedNetwork
 from onefield.fields.networks.backbone import Backbone
@@ -19,6 +20,12 @@ class GaussianNetwork(ActivatedNetwork):
 
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         return torch.exp(-values.square())
+
+    def activated(
+        self, features: Float[Tensor, "n f"], weight: Float[Tensor, "g f"], bias: Float[Tensor, "g"], factor: float
+    ) -> Float[Tensor, "n g"]:
+        # a product with -s^2 costs what changing the sign does, and scaled weights would be rounded once more
+        return torch.exp(-(factor**2) * functional.linear(features, weight, bias).square())
 
 
 GAUSSIAN = Backbone("gaussian", GaussianNetwork, {"width": 256, "hidden_layers": 3, "factor": 10.0})
