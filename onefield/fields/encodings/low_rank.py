@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,6 +46,12 @@ class CpEncoding(Encoding):
         lines = [line(points[:, axis : axis + 1]) for axis, line in enumerate(self.lines)]
         return torch.stack(lines).prod(0)
 
+    def upsampled(self, resolution: int) -> CpEncoding:
+        """A new encoding with so many vertices a line that answers the same at its vertices."""
+        finer = CpEncoding(self.input_dimension, resolution, self.output_dimension)
+        finer.lines = _upsampled(self.lines, resolution)
+        return finer
+
 
 class VmEncoding(Encoding):
     """Products of a plane of two axes and a line along the third, for each of the three axes.
@@ -75,3 +83,13 @@ class VmEncoding(Encoding):
             others = [other for other in range(3) if other != axis]
             found.append(line(points[:, axis : axis + 1]) * plane(points[:, others]))
         return torch.cat(found, dim=-1)
+
+    def upsampled(self, resolution: int) -> VmEncoding:
+        """A new encoding with so many vertices along each axis that answers the same at its vertices."""
+        finer = VmEncoding(resolution, self.output_dimension // 3)
+        finer.lines, finer.planes = _upsampled(self.lines, resolution), _upsampled(self.planes, resolution)
+        return finer
+
+
+def _upsampled(grids: Iterable[DenseGridEncoding], resolution: int) -> nn.ModuleList:
+    return nn.ModuleList(grid.upsampled(resolution) for grid in grids)

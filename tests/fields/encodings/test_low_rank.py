@@ -32,6 +32,39 @@ def test_vm_components_are_products_of_planes_and_lines():
     torch.testing.assert_close(encoding(points), wanted, atol=1e-7, rtol=1e-4)
 
 
+def lattice(count):
+    axis = torch.linspace(0, 1, count)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+
+
+@pytest.mark.parametrize("coarse", [CpEncoding(3, 5, 4), VmEncoding(5, 4)], ids=["cp", "vm"])
+def test_upsampling_keeps_what_is_known(coarse):
+    vertices = lattice(7)
+    torch.testing.assert_close(coarse.upsampled(7)(vertices), coarse(vertices), atol=1e-6, rtol=1e-4)
+    # vertices of the first grid among those of the second: nothing changes in between, either
+    points, finer = torch.rand(50, 3), coarse.upsampled(9)
+    torch.testing.assert_close(finer(points), coarse(points), atol=1e-6, rtol=1e-4)
+    assert finer.lines[0].resolution == (9,)
+
+
+@pytest.mark.parametrize("kind", ["cp", "vm"])
+def test_a_volume_of_its_rank_is_recovered(kind):
+    torch.manual_seed(0)
+    truth = torch.einsum("ir,jr,kr->ijk", *torch.rand(3, 9, 3)).reshape(-1)
+    encoding, places = CpEncoding(3, 9, 3) if kind == "cp" else VmEncoding(9, 1), lattice(9)
+    optimizer = torch.optim.LBFGS(encoding.parameters(), max_iter=200, history_size=30, line_search_fn="strong_wolfe")
+
+    def step():
+        optimizer.zero_grad()
+        error = (encoding(places).sum(1) - truth).square().mean()
+        error.backward()
+        return error
+
+    optimizer.step(step)
+    # 60 dB below the largest value
+    assert step().item() < 1e-6 * truth.max().item() ** 2
+
+
 @pytest.mark.parametrize("dimension", [1, 2, 4])
 def test_components_begin_equally_small_in_any_number_of_axes(dimension):
     values = CpEncoding(dimension, 32, 256)(torch.randint(0, 32, (500, dimension)) / 31)
