@@ -8,6 +8,7 @@ import torch
 from onefield.errors import UsageError
 from onefield.kernels import use
 from onefield.kernels.cpu.hash_grid import sliced_table_gradient
+from onefield.kernels.dense_grid import dense_grid
 from onefield.kernels.hash_grid import (
     PRIMES,
     HashGridLayout,
@@ -77,6 +78,26 @@ def test_kernel_reads_the_rows_of_the_oracle():
     expected = [oracle_row(p, 0, layout, 1) for p in (vertices.clamp(max=63) / 64).tolist()]
     interior = (vertices < 64).all(-1)
     assert torch.equal(answer[interior, 1], torch.tensor(expected, dtype=torch.float32)[interior])
+
+
+def test_a_level_that_fits_is_a_dense_grid():
+    grid = torch.randn(10, 10, 10, 2, generator=torch.Generator().manual_seed(2))
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(3)) * 1.2 - 0.1
+    # the first coordinate is the fastest in the table, the last in a grid
+    table = grid.permute(2, 1, 0, 3).reshape(1000, 2)
+    answer = hash_grid(points, None, table, (9,), 10)
+    torch.testing.assert_close(answer, dense_grid(points, None, grid, "linear"), atol=1e-6, rtol=0)
+
+
+def test_vertices_that_collide_share_their_entry():
+    layout = HashGridLayout.plan(3, (40,), 8)
+    vertices = torch.stack(torch.meshgrid(*[torch.arange(40)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    rows = torch.tensor([v[0] ^ v[1] * PRIMES[1] % 2**32 ^ v[2] * PRIMES[2] % 2**32 for v in vertices.tolist()]) % 256
+    table = torch.zeros(layout.entries, 1)
+    table[77] = 1
+    answer = hash_grid(vertices / 40, None, table, (40,), 8)[:, 0]
+    assert int((rows == 77).sum()) > 200
+    torch.testing.assert_close(answer, (rows == 77).float(), atol=1e-4, rtol=0)
 
 
 def test_fourth_factor_and_all_others_are_odd_primes():
