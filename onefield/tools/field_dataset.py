@@ -9,11 +9,19 @@ from onefield.data.signal_folders import holds_many_signals, signal_files
 from onefield.errors import InterruptedRun, UsageError
 from onefield.tools.output import say, show
 from onefield.tools.signals import StopSignals
-from onefield.training.field_dataset import fit_dataset
+from onefield.training.field_dataset import DEFAULT_PARAMETERS, fit_dataset
 
 
 def fits_each(
-    folder: Path, field: str, output: Path, steps: int | None, seed: int, resume: bool, json: bool, plain: bool
+    folder: Path,
+    field: str,
+    output: Path,
+    parameters: int | None,
+    steps: int | None,
+    seed: int,
+    resume: bool,
+    json: bool,
+    plain: bool,
 ) -> bool:
     """Fits each signal of a folder by itself, where they are signals of their own, and says what the folder is.
 
@@ -39,7 +47,15 @@ def fits_each(
     say(f"{folder}: {len(files)} signals, each of which is fitted by itself")
     with StopSignals() as signals:
         dataset = fit_dataset(
-            files, output, field, steps=steps, seed=seed, resume=resume, observe=say, should_stop=signals.stop_asked
+            files,
+            output,
+            field,
+            parameters=DEFAULT_PARAMETERS if parameters is None else parameters,
+            steps=steps,
+            seed=seed,
+            resume=resume,
+            observe=say,
+            should_stop=signals.stop_asked,
         )
     if dataset is None:
         raise InterruptedRun(

@@ -33,7 +33,29 @@ class CompletionOptions:
     resume: bool = False
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How large a field is, and how long it is trained.
+
+    Attributes:
+        parameters: makes the field as large as so many numbers allow (3000 for signals of a folder); the
+            representation's own size by default.
+        steps: training steps.
+        time: training time instead, such as 30s or 2m.
+    """
+
+    parameters: int | None = None
+    steps: int | None = None
+    time: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The time as a number."""
+        return None if self.time is None else seconds_of(self.time)
+
+
 NO_COMPLETION = CompletionOptions()
+USUAL_EFFORT = Effort()
 
 
 def run_command(
@@ -41,13 +63,12 @@ def run_command(
     /,
     field: str = "auto",
     methods: tuple[str, ...] = (),
-    steps: int | None = None,
-    time: str | None = None,
     output: Path | None = None,
     seed: int = 0,
     tile: int | None = None,
     up: Literal["x", "-x", "y", "-y", "z", "-z"] = "z",
     json: bool = False,
+    effort: Annotated[Effort, tyro.conf.arg(name="")] = USUAL_EFFORT,
     learned: Annotated[CompletionOptions, tyro.conf.arg(name="")] = NO_COMPLETION,
     asked: Annotated[TaskOptions, tyro.conf.arg(name="")] = NO_TASK,
 ) -> None:
@@ -64,13 +85,12 @@ def run_command(
             iga (what is learned slowly as fast as the rest), iterative (answers that are refined step by step), s3im,
             singularities (wavelets of band-split begin at edges), teaching (what is most wrong), variance (first
             weights that keep it), or a file of first weights from onefield learn.
-        steps: training steps.
-        time: training time instead, such as 30s or 2m.
         output: folder to write to; fits/NAME by default.
         seed: of all random numbers.
         tile: read a picture larger than memory (NPY, TIFF without compression) by tiles of this side, such as 512.
         up: axis that is up in preview.png, such as --up=y for most OBJ files; GLB and USD are read z up.
         json: print the result as JSON.
+        effort: of size and time.
         learned: of what folders of meshes taught.
         asked: of what is not all there.
     """
@@ -80,12 +100,11 @@ def run_command(
     from onefield.tools.completion import completed
     from onefield.training.fit import fit
 
-    weights = learned.weights
-    seconds = None if time is None else seconds_of(time)
+    weights, seconds = learned.weights, effort.seconds
     folder = Path("fits") / signal.stem if output is None else output
     task = asked.chosen()
     plain = not (methods or task or tile)
-    if _fit_folder(signal, field, folder, steps, seconds, seed, learned, json, plain):
+    if _fit_folder(signal, field, folder, effort, seed, learned, json, plain):
         return
     loaded = load_signal(signal) if tile is None else open_tiled(signal, tile)
     say(f"{signal}: {loaded.description}")
@@ -94,7 +113,8 @@ def run_command(
     if weights is not None:
         fitted = completed(loaded, signal, field, weights, seed)
     else:
-        fitted = fit(loaded, field, methods=methods, steps=steps, seconds=seconds, seed=seed, task=task, observe=say)
+        taken = {"steps": effort.steps, "seconds": seconds, "parameters": effort.parameters}
+        fitted = fit(loaded, field, methods=methods, seed=seed, task=task, observe=say, **taken)
     _write(fitted, loaded, signal, folder, up, json)
 
 
@@ -102,8 +122,7 @@ def _fit_folder(
     signals: Path,
     field: str,
     output: Path,
-    steps: int | None,
-    seconds: float | None,
+    effort: Effort,
     seed: int,
     learned: CompletionOptions,
     json: bool,
@@ -115,10 +134,16 @@ def _fit_folder(
     from onefield.tools.field_dataset import fits_each
     from onefield.training.recipes import COMPLETION_NAMES
 
-    resume, many = learned.resume, signals.is_dir() and learned.weights is None
+    resume, many, seconds = learned.resume, signals.is_dir() and learned.weights is None, effort.seconds
     if many and field in COMPLETION_NAMES:
-        learn_from_meshes(signals, field, output, steps=steps, seconds=seconds, seed=seed, resume=resume, json=json)
-    elif many and fits_each(signals, field, output, steps, seed, resume, json, plain and seconds is None):
+        if effort.parameters is not None:
+            raise UsageError(f"'{field}' has a size of its own; leave out --parameters.")
+        learn_from_meshes(
+            signals, field, output, steps=effort.steps, seconds=seconds, seed=seed, resume=resume, json=json
+        )
+    elif many and fits_each(
+        signals, field, output, effort.parameters, effort.steps, seed, resume, json, plain and seconds is None
+    ):
         return True
     elif resume:
         raise UsageError("--resume is for folders of many signals, or of meshes by --field conv-occupancy.")

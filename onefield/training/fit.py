@@ -23,7 +23,7 @@ from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubesField
 from onefield.training.closest_points import ClosestPointSource
 from onefield.training.conditioning import condition, refuse_posterior, withheld
-from onefield.training.fit_methods import FitMethod, FitParts, joined, methods_of
+from onefield.training.fit_methods import FitMethod, FitParts, LearnedStart, joined, methods_of
 from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples
 from onefield.training.fit_scores import score
 from onefield.training.fit_steps import FitBudget, train
@@ -56,6 +56,7 @@ def fit(
     methods: Sequence[str | FitMethod] = (),
     steps: int | None = None,
     seconds: float | None = None,
+    parameters: int | None = None,
     seed: int = 0,
     task: str | Task | None = None,
     observe: Callable[[str], None] | None = None,
@@ -71,6 +72,7 @@ def fit(
         steps: how many; None takes the recipe's.
         seconds: limit of training time instead, counted from the end of the first step (which may compile kernels);
             the learning rate falls as the time runs out.
+        parameters: makes the field as large as so many numbers allow, see `recipe_for`; None takes the recipe's size.
         seed: of all random numbers. Equal seeds and steps give equal fields on one machine.
         task: what the signal shows in part and the field should show in whole: one of `onefield.training.tasks`, or its
             name, such as ``"denoise"``; None fits the signal itself.
@@ -84,16 +86,33 @@ def fit(
         DivergedError: loss or gradients were not finite ten times in a row.
     """
     loaded, chosen, budget = _loaded(signal), methods_of(methods), FitBudget(steps, seconds, observe)
+    if parameters is not None:
+        _check_sizable(field, loaded, chosen)
     if task is not None:
         named = task_named(task) if isinstance(task, str) else task
-        return _fit_task(named, loaded, field, chosen, budget, seed)
+        return _fit_task(named, loaded, field, chosen, budget, parameters, seed)
     if isinstance(loaded, Slices):
         _refuse(chosen, "Slices are")
         return _fit_slices(loaded, field, budget, seed)
     if isinstance(loaded, TiledImage):
         _refuse(chosen, "Pictures are, by tiles,")
         return _fit_tiles(loaded, field, budget, seed)
-    return _fit_whole(loaded, field, chosen, budget, seed)
+    return _fit_whole(loaded, field, chosen, budget, parameters, seed)
+
+
+def _check_sizable(
+    field: str | Recipe | Field,
+    signal: Signal | TiledImage | Shape | Points | Slices,
+    chosen: list[FitMethod],
+) -> None:
+    """Refuses what has a size of its own, where a number of parameters was asked for."""
+    sized = "a learned start" if any(isinstance(method, LearnedStart) for method in chosen) else None
+    if not isinstance(field, str):
+        sized = f"a {type(field).__name__} of one's own"
+    if isinstance(signal, Slices | TiledImage):
+        sized = "what is fitted to slices" if isinstance(signal, Slices) else "what is fitted by tiles"
+    if sized is not None:
+        raise UsageError(f"A number of parameters can't size {sized}; leave it out.")
 
 
 def _fit_whole(
@@ -101,11 +120,12 @@ def _fit_whole(
     field: str | Recipe | Field,
     chosen: list[FitMethod],
     budget: FitBudget,
+    parameters: int | None,
     seed: int,
 ) -> Fitted:
     generator = torch.Generator().manual_seed(seed)
     by_recipe = not isinstance(field, Field)
-    recipe = _recipe_of(field, loaded)
+    recipe = _recipe_of(field, loaded, parameters=parameters)
     target = target_of(loaded, recipe.field)
     solved = isinstance(loaded, Points) and by_recipe and recipe.field == "dense"
     if solved and (budget.steps, budget.seconds) != (None, None):
@@ -199,6 +219,7 @@ def _fit_task(
     field: str | Recipe | Field,
     chosen: list[FitMethod],
     budget: FitBudget,
+    parameters: int | None,
     seed: int,
 ) -> Fitted:
     if not isinstance(signal, Signal):
@@ -207,7 +228,7 @@ def _fit_task(
         )
     generator = torch.Generator().manual_seed(seed)
     problem = task.problem(signal, generator)
-    recipe = _recipe_of(field, problem.guide, problem.places)
+    recipe = _recipe_of(field, problem.guide, problem.places, parameters)
     target = target_of(problem.guide, recipe.field)
     if target.quantity != "value":
         raise UsageError(f"The task '{task.name}' needs a field of values; '{recipe.field}' represents surfaces.")
@@ -261,11 +282,14 @@ def _scored(fitted: Fitted, signal: Signal | Shape | Points, generator: torch.Ge
 
 
 def _recipe_of(
-    field: str | Recipe | Field, signal: Signal | TiledImage | Shape | Points, places: int | None = None
+    field: str | Recipe | Field,
+    signal: Signal | TiledImage | Shape | Points,
+    places: int | None = None,
+    parameters: int | None = None,
 ) -> Recipe:
     if isinstance(field, Recipe):
         return field if places is None else replace(field, batch=min(field.batch, places))
-    return recipe_for(field if isinstance(field, str) else _name_of(field), signal, places)
+    return recipe_for(field if isinstance(field, str) else _name_of(field), signal, places, parameters)
 
 
 def _name_of(field: Field) -> str:

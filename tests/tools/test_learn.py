@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from onefield.errors import DataError
+from onefield.tools.fit import Effort
 from onefield.tools.fit import run_command as fit_command
 from onefield.tools.learn import run_command
 
@@ -27,7 +28,8 @@ def test_a_start_is_learned_and_fitted_from(pictures, tmp_path, capsys):
     start = tmp_path / "start.safetensors"
     run_command(pictures, steps=2, output=start, json=True)
     assert json.loads(capsys.readouterr().out)["signals"] == 3
-    fit_command(pictures / "0.png", field="siren", methods=(str(start),), steps=2, output=tmp_path / "fit", json=True)
+    briefly, output = Effort(steps=2), tmp_path / "fit"
+    fit_command(pictures / "0.png", field="siren", methods=(str(start),), effort=briefly, output=output, json=True)
     assert json.loads(capsys.readouterr().out)["steps"] == 2
 
 

@@ -1,9 +1,12 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+import trimesh
 from PIL import Image
+from scipy.io import wavfile
 
 from onefield.data.signal_folders import holds_many_signals, signal_files
 from onefield.errors import DataError, UsageError
@@ -83,8 +86,34 @@ def test_signals_must_be_alike_and_datasets_whole(tmp_path):
         load_field_dataset(tmp_path / "out")
 
 
+def test_meshes_and_sounds_become_datasets_too(tmp_path, monkeypatch):
+    """A ball and a box in their own places and sizes, and two tones of other lengths."""
+    monkeypatch.setattr("onefield.training.fit_scores._HELD_OUT", 2**11)
+    (tmp_path / "solids").mkdir()
+    trimesh.creation.icosphere(1, 3.0).export(tmp_path / "solids/ball.ply")
+    box = trimesh.creation.box((1.0, 1.0, 0.5))
+    box.apply_translation((5.0, 0.0, 0.0)).export(tmp_path / "solids/box.obj")
+    dataset = fit_dataset(signal_files(tmp_path / "solids"), tmp_path / "fits", parameters=1500, steps=80)
+    assert dataset.names == ("ball.ply", "box.obj")
+    assert all(metrics["iou"] > 0.7 for metrics in dataset.metrics)
+    (tmp_path / "tones").mkdir()
+    for name, count in (("low", 400), ("high", 600)):
+        wave = np.sin(np.arange(count) * (0.2 if name == "low" else 0.5))
+        wavfile.write(tmp_path / f"tones/{name}.wav", 8000, (9000 * wave).astype(np.int16))
+    dataset = fit_dataset(signal_files(tmp_path / "tones"), tmp_path / "waves", parameters=500, steps=150)
+    assert dataset.labels == ("", "")
+    stored = {name: load_fitted(tmp_path / f"waves/fields/{name}.wav.safetensors") for name in ("high", "low")}
+    assert stored["low"].shape == (400,)
+    assert all(fitted.metrics["psnr"] > 25 for fitted in stored.values())
+
+
 def test_the_command(folder, tmp_path, capsys):
-    assert main(["fit", str(folder), "--steps", "2", "--output", str(tmp_path / "out"), "--json"]) == 0
+    asked = ["fit", str(folder), "--steps", "2", "--output", str(tmp_path / "out"), "--json"]
+    assert main([*asked, "--parameters", "10"]) == 2
+    assert "'siren' needs 11 parameters or more for this image, got 10" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "out")
+    assert main([*asked, "--parameters", "300"]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["fields"] == 3
+    result = json.loads(printed.out)
+    assert (result["fields"], result["parameters"] <= 300) == (3, True)
     assert "3 signals, each of which is fitted by itself" in printed.err

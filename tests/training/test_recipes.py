@@ -36,6 +36,9 @@ def test_a_recipe_is_fitted_as_it_is():
     fitted = fit(signal, recipe, steps=3)
     assert fitted.recipe == recipe
     assert fitted.metrics["parameters"] == counted(recipe, signal) < 3000
+    assert fit(signal, "siren", steps=3, parameters=3000).recipe == recipe
+    with pytest.raises(UsageError, match="can't size a Recipe of one's own"):
+        fit(signal, recipe, parameters=3000)
 
 
 def test_the_grid_of_a_cloud_has_the_size_of_its_points():
