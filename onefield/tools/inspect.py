@@ -17,8 +17,8 @@ def run_command(
     system: bool = False,
     json: bool = False,
 ) -> None:
-    """Says what is at a path: dataset, run, what a folder of meshes taught, mesh, Gaussians, slices, signal, compressed
-    signal; changes nothing.
+    """Says what is at a path: dataset, run, what a folder of meshes taught, dataset of fields and what it taught, mesh,
+    Gaussians, slices, signal, compressed signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -45,10 +45,17 @@ def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.export.formats import MESH_FORMATS
     from onefield.export.gaussian_formats import holds_gaussians
     from onefield.training.completion import holds_completion
+    from onefield.training.field_dataset import is_field_dataset
     from onefield.training.run_folder import RunFolder
+    from onefield.training.weight_space.generator import GENERATOR_FILE
+    from onefield.training.weight_space.judge import JUDGE_FILE
 
     if holds_completion(path):
         return _completion(path)
+    if is_field_dataset(path):
+        return _field_dataset(path)
+    if path.is_file() and (GENERATOR_FILE.marks(path) or JUDGE_FILE.marks(path)):
+        return _weight_model(path)
     if path.is_file() and path.suffix.lower() == onef.SUFFIX:
         return _compressed(path)
     if path.is_file() and holds_gaussians(path):
@@ -131,6 +138,34 @@ def _completion(path: Path) -> tuple[dict, list[str]]:
         f"next: onefield fit points.ply --weights {path}",
     ]
     return result | {"parameters": parameters, "shapes": list(learned.shapes)}, lines
+
+
+def _field_dataset(path: Path) -> tuple[dict, list[str]]:
+    from collections import Counter
+
+    from onefield.training.field_dataset import load_field_dataset
+
+    dataset = load_field_dataset(path)
+    (count, numbers), field, labels = dataset.weights.shape, dataset.start.recipe.field, Counter(dataset.labels)
+    result = {"kind": "dataset of fields", "fields": count, "parameters": numbers, "field": field, "labels": labels}
+    lines = [
+        f"{path}: dataset of {count} fields of '{field}', {numbers:,} numbers each, of kind {dataset.start.kind}",
+        f"labels: {', '.join(f'{label} ({n})' for label, n in labels.items()) if set(labels) != {''} else 'none'}",
+        f"next: onefield learn {path} --by diffusion",
+    ]
+    return result, lines
+
+
+def _weight_model(path: Path) -> tuple[dict, list[str]]:
+    from onefield.training.weight_space.generator import GENERATOR_FILE, load_field_generator
+    from onefield.training.weight_space.judge import load_field_judge
+
+    generates = GENERATOR_FILE.marks(path)
+    start = load_field_generator(path).start if generates else load_field_judge(path).start
+    kind, takes = ("generator", f"generate {path}") if generates else ("judge", f"predict {path} FIT")
+    result = {"kind": f"{kind} of fields", "field": start.recipe.field, "signal": start.kind}
+    words = f"{path}: {kind} of fields of '{start.recipe.field}', of kind {start.kind}, by their weights"
+    return result, [words, f"next: onefield {takes}"]
 
 
 def _run(path: Path) -> tuple[dict, list[str]]:

@@ -1,4 +1,4 @@
-"""``onefield learn``: from a folder of signals, a start that fits new ones quickly, or one decoder for all of them."""
+"""``onefield learn``: from signals, a start for fits or one decoder; from fields, a generator or a judge of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from onefield.errors import UsageError
 from onefield.tools.output import say, show
 
 if TYPE_CHECKING:
@@ -19,63 +20,85 @@ _SHOWN = 8
 def run_command(
     folder: Annotated[Path, tyro.conf.Positional],
     /,
-    by: Literal["reptile", "maml", "gradient-origin"] = "reptile",
+    by: Literal["reptile", "maml", "gradient-origin", "diffusion", "graph"] = "reptile",
     field: str = "siren",
     steps: int | None = None,
     code: int = 32,
     output: Path | None = None,
     seed: int = 0,
+    resume: bool = False,
     json: bool = False,
 ) -> None:
-    """Learns from a set of like signals.
+    """Learns from a set of like signals, or of fields fitted to them.
 
     With reptile or maml: first weights from which a few steps fit a signal like these, for onefield fit SIGNAL
     --methods FILE. With gradient-origin: one decoder for all signals, small and of one size, from whose codes new ones
     are drawn.
 
+    From a dataset of 8 fields or more that onefield fit FOLDER wrote: with diffusion the law of their weights, from
+    which onefield generate draws new fields; with graph their labels (folders within the folder) and the quality of
+    fits, which onefield predict then tells of others. A quarter of the fields is held out to test with.
+
     Args:
-        folder: pictures, sounds, arrays or videos, all of one kind; files of meshes and points are left out.
+        folder: pictures, sounds, arrays or videos, all of one kind; files of meshes and points are left out. For
+            diffusion and graph a dataset of fields.
         by: how.
-        field: representation, such as siren or fourier.
-        steps: of learning; 300 by default, 500 for gradient-origin.
+        field: representation, such as siren or fourier; a dataset has its own.
+        steps: of learning; 300 by default, 500 for gradient-origin, 2,000 for diffusion, 600 for graph.
         code: numbers that tell one signal of a gradient-origin decoder from the others.
-        output: file to write to; learned/FOLDER.safetensors by default. Beside a decoder of pictures lies a picture.
+        output: file to write to; learned/FOLDER.safetensors by default, and learned/FOLDER-diffusion.safetensors or
+            -graph for a dataset. Beside a decoder or generator of pictures lies a picture.
         seed: of all random numbers.
+        resume: go on with diffusion or graph where Ctrl-C stopped it.
         json: print the result as JSON.
     """
     from onefield.data.signals import load_signals
+    from onefield.training.field_dataset import is_field_dataset
 
+    if by in ("diffusion", "graph"):
+        from onefield.tools.weight_models import learn_from_fields
+
+        path = Path("learned") / f"{folder.resolve().name}-{by}.safetensors" if output is None else output
+        learn_from_fields(folder, by, path, steps=steps, seed=seed, resume=resume, json=json)
+        return
+    if resume:
+        raise UsageError("--resume is for --by diffusion and --by graph.")
+    if is_field_dataset(folder):
+        raise UsageError(f"{folder} is a dataset of fields; learn from it --by diffusion or --by graph.")
     path = Path("learned") / f"{folder.name}.safetensors" if output is None else output
     signals = load_signals(folder)
     say(f"{folder}: {len(signals)} signals, the first is {next(iter(signals.values())).description}")
     facts: dict[str, object] = {"signals": len(signals), "field": field, "by": by}
-    written = [path]
     if by == "gradient-origin":
-        written += _decoder(list(signals.values()), field, steps, code, path, seed)
+        written = _decoder(list(signals.values()), field, steps, code, path, seed)
     else:
-        from onefield.training.meta_learning import Lessons, learn_start
-
-        lessons = Lessons(by) if steps is None else Lessons(by, steps)
-        learn_start(list(signals.values()), field, lessons, seed=seed, observe=say).save(path)
+        written = _start(list(signals.values()), field, by, steps, path, seed)
     lines = [f"wrote {each}" for each in written]
     if by != "gradient-origin":
         lines.append(f"fit a signal like these by: onefield fit SIGNAL --field {field} --methods {path}")
     show({"file": str(path), **facts}, json, lines)
 
 
+def _start(signals: list[Signal], field: str, by: str, steps: int | None, path: Path, seed: int) -> list[Path]:
+    """Learns and writes a start."""
+    from onefield.training.meta_learning import Lessons, learn_start
+
+    lessons = Lessons(by) if steps is None else Lessons(by, steps)
+    learn_start(signals, field, lessons, seed=seed, observe=say).save(path)
+    return [path]
+
+
 def _decoder(signals: list[Signal], field: str, steps: int | None, code: int, path: Path, seed: int) -> list[Path]:
     """Learns and writes a decoder; of pictures also one picture: above signals, beneath them what their codes say, and
     below these new ones."""
-    import torch
-
-    from onefield.data.images import write_image
+    from onefield.tools.pictures import write_rows
     from onefield.training.gradient_origin import learn_gradient_origin
 
     asked = {} if steps is None else {"steps": steps}
     decoder = learn_gradient_origin(signals, field, code=code, seed=seed, observe=say, **asked)
     decoder.save(path)
     if signals[0].kind != "image":
-        return []
+        return [path]
     some = signals[:_SHOWN]
     rows = [
         [signal.values for signal in some],
@@ -83,5 +106,5 @@ def _decoder(signals: list[Signal], field: str, steps: int | None, code: int, pa
         [decoder.values_of(new) for new in decoder.drawn(len(some), seed)],
     ]
     picture = path.with_suffix(".png")
-    write_image(picture, torch.cat([torch.cat(row, dim=1) for row in rows]))
-    return [picture]
+    write_rows(picture, rows)
+    return [path, picture]

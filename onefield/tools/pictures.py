@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from onefield.cameras import Cameras
 from onefield.data.images import write_image
@@ -35,6 +38,11 @@ def write_mesh_picture(path: Path, mesh: Mesh, cameras: Cameras | None = None, u
             for camera in chosen
         ]
     write_image(path, torch.cat([render_preview(mesh, view) for view in views], dim=1))
+
+
+def write_rows(path: Path, rows: Sequence[Sequence[Float[Tensor, "H W c"]]]) -> None:
+    """Pictures of one size side by side, row under row; rows of equal length."""
+    write_image(path, torch.cat([torch.cat(list(row), dim=1) for row in rows]))
 
 
 def _upright(mesh: Mesh, up: str) -> Mesh:

@@ -69,6 +69,18 @@ def assign_weights(field: Field, weights: Float[Tensor, "p"]) -> None:
         parameter.copy_(part.reshape(parameter.shape))
 
 
+def with_weights(start: Fitted, weights: Float[Tensor, "p"]) -> Fitted:
+    """A field with these weights, of the make and on the domain of a common start.
+
+    Raises:
+        DataError: a row of another length.
+    """
+    field = build_field(start.recipe.field, start.recipe.options, start.target)
+    field.load_state_dict(start.field.state_dict())
+    assign_weights(field, weights)
+    return replace(start, field=field, metrics={})
+
+
 @dataclass(frozen=True)
 class FieldDataset:
     """Many fields of one kind as one matrix.
@@ -93,11 +105,8 @@ class FieldDataset:
         return len(self.names)
 
     def fitted(self, weights: Float[Tensor, "p"]) -> Fitted:
-        """A field with these weights, on the domain of the start; such as one of the rows, or a generated one."""
-        field = build_field(self.start.recipe.field, self.start.recipe.options, self.start.target)
-        field.load_state_dict(self.start.field.state_dict())
-        assign_weights(field, weights)
-        return replace(self.start, field=field, metrics={})
+        """A field with these weights; such as one of the rows, or a generated one."""
+        return with_weights(self.start, weights)
 
 
 def fit_dataset(

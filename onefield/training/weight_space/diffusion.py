@@ -16,9 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from onefield.errors import UsageError
-from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.weight_space.graph_network import tensor_scales
-from onefield.training.weight_space.layers import Layout, layer_sizes, layers_of, rows_of
+from onefield.training.weight_space.layers import Layout, layer_sizes, layers_of, rows_of, tensor_scales
+from onefield.training.weight_space.learning import Sitting, digest, learn
 
 STEPS = 500
 # Betas of Ho et al. 2020, section 4, for 1,000 steps; fewer steps take larger ones.
@@ -26,8 +25,6 @@ _FIRST_BETA, _LAST_BETA, _THEIR_STEPS = 1e-4, 0.02, 1000
 _RATE = 1e-3
 # Parts of a tensor below which its variation is float32 rounding.
 _ROUNDING = 1e-5
-# Adam's as in the paper of Kingma and Ba; tables of features want others.
-_BETA2, _EPSILON = 0.999, 1e-8  # keeps the quotient finite where a gradient is 0
 _LONGEST_PERIOD = 10_000.0
 
 
@@ -152,7 +149,8 @@ def learn_diffusion(
     blocks: int = 3,
     seed: int = 0,
     observe: Callable[[str], None] | None = None,
-) -> WeightDiffusion:
+    sitting: Sitting | None = None,
+) -> WeightDiffusion | None:
     """Learns the law of a collection's weights.
 
     Args:
@@ -162,6 +160,10 @@ def learn_diffusion(
         width, blocks: of the transformer.
         seed: of all random numbers.
         observe: is told, ten times, the loss.
+        sitting: where it is kept when it is stopped; None does not stop.
+
+    Returns:
+        The model; None if it was stopped.
 
     Raises:
         UsageError: rows of no plain layers, or fewer than two.
@@ -176,19 +178,13 @@ def learn_diffusion(
     scales = torch.maximum(tensor_scales(weights - mean, layout), _ROUNDING * tensor_scales(weights, layout))
     scales = torch.where(scales > 0, scales, 1.0)
     rows = (weights - mean) / scales
-    parameters = dict(network.named_parameters())
-    optimizer = Adam(
-        parameters, dict.fromkeys(parameters, "network"), {"network": GroupRate(_RATE)}, beta2=_BETA2, epsilon=_EPSILON
-    )
-    generator = torch.Generator().manual_seed(seed)
-    for number in range(steps):
+
+    def loss(generator: torch.Generator) -> Tensor:
         x = rows[torch.randint(len(rows), (batch,), generator=generator)]
         step = torch.randint(len(schedule.kept), (batch,), generator=generator)
         noisy = schedule.noised(x, step, torch.randn(x.shape, generator=generator))
-        loss = (network(noisy, step) - x).square().mean()
-        optimizer.zero_gradients()
-        loss.backward()
-        optimizer.step((1 + math.cos(math.pi * number / steps)) / 2)
-        if observe is not None and number % max(1, steps // 10) == 0:
-            observe(f"step {number}  loss {loss.item():.4g}")
-    return WeightDiffusion(network, mean, scales, schedule)
+        return (network(noisy, step) - x).square().mean()
+
+    settings = {"batch": batch, "width": width, "blocks": blocks, "fields": digest(weights)}
+    done = learn(network, loss, rate=_RATE, steps=steps, seed=seed, settings=settings, observe=observe, sitting=sitting)
+    return WeightDiffusion(network, mean, scales, schedule) if done else None

@@ -3,12 +3,12 @@
 Neurons are nodes with their bias, weights are edges (Kofinas et al. 2024, "Graph neural networks for learning
 equivariant representations of neural networks"; Lim et al. 2024, "Graph metanetworks"). Hidden neurons of a layer are
 told apart by nothing but their numbers, so that states of nodes and edges follow any reordering of them, and the answer
-is the same. Inputs and outputs have embeddings of their own.
+is the same. Inputs and outputs have embeddings of their own. Fields with a common start are told by how far each number
+is from there, beside where it started: a reordering is then one of both.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onefield.errors import UsageError
-from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.weight_space.layers import Layout, layer_sizes, layers_of
+from onefield.training.weight_space.layers import Layout, layer_sizes, layers_of, tensor_scales
+from onefield.training.weight_space.learning import Sitting, digest, learn
 
 _RATE = 3e-3
-# Adam's as in the paper of Kingma and Ba; tables of features want others.
-_BETA2, _EPSILON = 0.999, 1e-8  # keeps the quotient finite where a gradient is 0
 
 
 class _Round(nn.Module):
@@ -53,7 +51,7 @@ class _Round(nn.Module):
 class WeightGraphNetwork(nn.Module):
     """Rows of weights to numbers; the same for all orders of hidden neurons."""
 
-    def __init__(self, layout: Layout, outputs: int, width: int = 16, rounds: int = 2) -> None:
+    def __init__(self, layout: Layout, outputs: int, width: int = 16, rounds: int = 2, kinds: int = 1) -> None:
         """Makes the network.
 
         Args:
@@ -61,6 +59,7 @@ class WeightGraphNetwork(nn.Module):
             outputs: numbers of the answer.
             width: numbers of the state of a node or an edge.
             rounds: exchanges along the connections.
+            kinds: how many rows tell of one field, such as 2 for its distance from a start, and the start.
 
         Raises:
             UsageError: rows of no plain layers, or sizes that are not positive.
@@ -70,34 +69,37 @@ class WeightGraphNetwork(nn.Module):
             raise UsageError(f"A graph network needs positive sizes, got {outputs}, {width} and {rounds}.")
         sizes = layer_sizes(layout)
         self.layout = layout
-        self.bias_in, self.weight_in = nn.Linear(2, width), nn.Linear(2, width)
+        self.bias_in, self.weight_in = nn.Linear(2 * kinds, width), nn.Linear(2 * kinds, width)
         # one for all neurons of a hidden layer, one for each input and output
-        kinds = (sizes[0], *[1] * (len(sizes) - 2), sizes[-1])
-        self.places = nn.ParameterList(nn.Parameter(torch.randn(count, width)) for count in kinds)
+        apart = (sizes[0], *[1] * (len(sizes) - 2), sizes[-1])
+        self.places = nn.ParameterList(nn.Parameter(torch.randn(count, width)) for count in apart)
         self.kinds = nn.ParameterList(nn.Parameter(torch.randn(width)) for _ in sizes[1:])
         self.rounds = nn.ModuleList(_Round(width) for _ in range(rounds))
         self.read = nn.Sequential(nn.Linear(len(sizes) * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, outputs))
 
-    def forward(self, weights: Float[Tensor, "n p"]) -> Float[Tensor, "n outputs"]:
-        """Answers from rows, each tensor of which should have numbers near 1 (`learn_from_weights` sees to that)."""
-        nodes, _ = self.states(weights)
+    def forward(self, *rows: Float[Tensor, "n p"]) -> Float[Tensor, "n outputs"]:
+        """Answers from rows of each kind, each tensor of which should have numbers near 1 (`learn_from_weights` sees to
+        that)."""
+        nodes, _ = self.states(*rows)
         return self.read(torch.cat([node.mean(1) for node in nodes], -1))
 
-    def states(self, weights: Float[Tensor, "n p"]) -> tuple[list[Tensor], list[Tensor]]:
+    def states(self, *rows: Float[Tensor, "n p"]) -> tuple[list[Tensor], list[Tensor]]:
         """States of all nodes ``n neurons width`` and edges ``n outputs inputs width``, layer by layer."""
-        layers = layers_of(weights, self.layout)
-        inputs = weights.new_zeros(len(weights), layers[0][0].shape[2])
+        kinds = [layers_of(each, self.layout) for each in rows]
+        layers = [tuple(_powers(*parts) for parts in zip(*layer, strict=True)) for layer in zip(*kinds, strict=True)]
+        first = layers[0][0]
+        inputs = first.new_zeros(len(first), first.shape[2], first.shape[3])
         biases = [inputs, *(bias for _, bias in layers)]
-        nodes = [self.bias_in(_powers(bias)) + place for bias, place in zip(biases, self.places, strict=True)]
-        edges = [self.weight_in(_powers(w)) + kind for (w, _), kind in zip(layers, self.kinds, strict=True)]
+        nodes = [self.bias_in(bias) + place for bias, place in zip(biases, self.places, strict=True)]
+        edges = [self.weight_in(weight) + kind for (weight, _), kind in zip(layers, self.kinds, strict=True)]
         for each in self.rounds:
             nodes, edges = each(nodes, edges)
         return nodes, edges
 
 
-def _powers(numbers: Tensor) -> Tensor:
+def _powers(*numbers: Tensor) -> Tensor:
     """Numbers and their squares, since means over neurons lose the signs."""
-    return torch.stack([numbers, numbers.square()], -1)
+    return torch.stack([power for each in numbers for power in (each, each.square())], -1)
 
 
 @dataclass(frozen=True)
@@ -106,19 +108,28 @@ class WeightPredictor:
 
     Attributes:
         network: of rows whose tensors are scaled.
-        scales: by which each number of a row is divided, one for each tensor.
+        scales: by which each number of a row, less that of the start, is divided, one for each tensor.
         offset, spread: of the targets; 0 and 1 for classes.
+        start: the common start of the fields, None for fields without one.
     """
 
     network: WeightGraphNetwork
     scales: Float[Tensor, "p"]
     offset: float
     spread: float
+    start: Float[Tensor, "p"] | None = None
 
     @torch.no_grad()
     def __call__(self, weights: Float[Tensor, "n p"]) -> Float[Tensor, "n outputs"]:
         """Logits of classes, or the one number that was learned, such as PSNR in dB, of each field."""
-        return self.network(weights / self.scales) * self.spread + self.offset
+        return self.network(*self.rows(weights)) * self.spread + self.offset
+
+    def rows(self, weights: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
+        """What the network is told of fields."""
+        if self.start is None:
+            return [weights / self.scales]
+        start = self.start / filled_scales(self.start[None], self.network.layout)
+        return [(weights - self.start) / self.scales, start.expand_as(weights)]
 
 
 def learn_from_weights(
@@ -126,22 +137,29 @@ def learn_from_weights(
     layout: Layout,
     targets: Int[Tensor, "n"] | Float[Tensor, "n"],
     *,
+    start: Float[Tensor, "p"] | None = None,
     steps: int = 300,
     batch: int = 32,
     width: int = 16,
     seed: int = 0,
     observe: Callable[[str], None] | None = None,
-) -> WeightPredictor:
+    sitting: Sitting | None = None,
+) -> WeightPredictor | None:
     """Learns what fields are from their weights.
 
     Args:
         weights, layout: as in `FieldDataset`.
         targets: whole numbers from 0 are classes (learned by cross entropy), others a quality (by squared errors).
+        start: the row of the common start, where the fields have one.
         steps: of Adam, the rate falling to 0 by half a cosine.
         batch: fields a step.
         width: of the graph network.
         seed: of all random numbers.
         observe: is told, ten times, the loss.
+        sitting: where it is kept when it is stopped; None does not stop.
+
+    Returns:
+        The predictor; None if it was stopped.
 
     Raises:
         UsageError: rows of no plain layers, or another number of targets than of rows.
@@ -152,32 +170,24 @@ def learn_from_weights(
     outputs = int(targets.max()) + 1 if classes else 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = WeightGraphNetwork(layout, outputs, width)
-    scales = tensor_scales(weights, layout)
-    scales = torch.where(scales > 0, scales, 1.0)
+        network = WeightGraphNetwork(layout, outputs, width, kinds=1 if start is None else 2)
+    scales = filled_scales(weights if start is None else weights - start, layout)
     offset, spread = (0.0, 1.0) if classes else (targets.mean().item(), targets.std(correction=0).item() or 1.0)
-    parameters = dict(network.named_parameters())
-    optimizer = Adam(
-        parameters, dict.fromkeys(parameters, "network"), {"network": GroupRate(_RATE)}, beta2=_BETA2, epsilon=_EPSILON
-    )
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
+    predictor = WeightPredictor(network, scales, offset, spread, start)
+
+    def loss(generator: torch.Generator) -> Tensor:
         picked = torch.randint(len(weights), (min(batch, len(weights)),), generator=generator)
-        answer = network(weights[picked] / scales)
+        answer = network(*predictor.rows(weights[picked]))
         if classes:
-            loss = functional.cross_entropy(answer, targets[picked])
-        else:
-            loss = (answer[:, 0] - (targets[picked] - offset) / spread).square().mean()
-        optimizer.zero_gradients()
-        loss.backward()
-        optimizer.step((1 + math.cos(math.pi * step / steps)) / 2)
-        if observe is not None and step % max(1, steps // 10) == 0:
-            observe(f"step {step}  loss {loss.item():.4g}")
-    return WeightPredictor(network, scales, offset, spread)
+            return functional.cross_entropy(answer, targets[picked])
+        return (answer[:, 0] - (targets[picked] - offset) / spread).square().mean()
+
+    settings = {"batch": batch, "width": width, "fields": digest(weights), "targets": digest(targets)}
+    done = learn(network, loss, rate=_RATE, steps=steps, seed=seed, settings=settings, observe=observe, sitting=sitting)
+    return predictor if done else None
 
 
-def tensor_scales(weights: Float[Tensor, "n p"], layout: Layout) -> Float[Tensor, "p"]:
-    """Root mean square of each tensor over all rows, once for each of its numbers: blind to the order of neurons."""
-    parts = weights.split([torch.Size(shape).numel() for _, shape in layout], dim=1)
-    sizes = [part.square().mean().sqrt() for part in parts]
-    return torch.cat([size.expand(part.shape[1]) for size, part in zip(sizes, parts, strict=True)])
+def filled_scales(weights: Float[Tensor, "n p"], layout: Layout) -> Float[Tensor, "p"]:
+    """`tensor_scales`, 1 for tensors of zeros."""
+    scales = tensor_scales(weights, layout)
+    return torch.where(scales > 0, scales, 1.0)

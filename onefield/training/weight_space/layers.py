@@ -70,3 +70,10 @@ def permuted(
         following, others = layers[place]
         layers[place] = following[:, :, order], others
     return rows_of(layers, layout)
+
+
+def tensor_scales(weights: Float[Tensor, "n p"], layout: Layout) -> Float[Tensor, "p"]:
+    """Root mean square of each tensor over all rows, once for each of its numbers: blind to the order of neurons."""
+    parts = weights.split([torch.Size(shape).numel() for _, shape in layout], dim=1)
+    sizes = [part.square().mean().sqrt() for part in parts]
+    return torch.cat([size.expand(part.shape[1]) for size, part in zip(sizes, parts, strict=True)])
