@@ -30,6 +30,7 @@ from onefield.data.signal_files import (
     read_picture,
     read_video,
 )
+from onefield.data.signal_folders import holds_many_signals, signal_files
 from onefield.data.slice_files import SLICES_SUFFIXES, holds_slices, load_slices
 from onefield.data.slices import Slices
 from onefield.errors import DataError, UsageError, nearest_name
@@ -288,19 +289,29 @@ def _from_picture(numbers: np.ndarray, kind: str, rate: float | None = None) -> 
     return Signal(kind, values, 1.0 if numbers.dtype == np.bool_ else _spread(values), rate)
 
 
+def _frames(folder: Path) -> np.ndarray:
+    if holds_many_signals(folder):
+        raise DataError(
+            f"{folder} is not one signal, for it holds {len(signal_files(folder))} that are no frames of a video: fit "
+            "each by itself with 'onefield fit FOLDER', or number the frames without gaps."
+        )
+    return read_frames(folder)
+
+
 def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | Points | Slices:
     """A signal, shape, cloud of points or slices from a file or a folder.
 
     Pictures of any channels and bit depth (8 and 16 bits become [0, 1], EXR and float TIFF stay linear as they are),
-    WAV (integers become [-1, 1]), video files and folders of pictures, ``.npy`` and ``.npz`` with one array, and meshes
+    WAV (integers become [-1, 1]), video files and folders of frames, ``.npy`` and ``.npz`` with one array, and meshes
     (as signed distance). Points on a surface come from PLY without faces, ``.xyz``, and ``.npy`` with 3 or 6 columns;
-    slices as `load_slices` reads them.
+    slices as `load_slices` reads them. What makes a folder's pictures frames is said by
+    `onefield.data.signal_folders.holds_many_signals`.
 
     Args:
         kind: of an array in a file, where the guess is wrong.
 
     Raises:
-        DataError: missing, unreadable, of an unknown format, or without samples.
+        DataError: missing, unreadable, of an unknown format, without samples, or a folder of many signals.
     """
     path = Path(path)
     if not path.exists():
@@ -309,7 +320,7 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | P
     if holds_slices(path):
         return load_slices(path)
     if path.is_dir():
-        return _from_picture(read_frames(path), "video")
+        return _from_picture(_frames(path), "video")
     if kind is None and is_point_file(path):
         return load_points(path)
     if suffix in PICTURE_SUFFIXES:

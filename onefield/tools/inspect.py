@@ -18,7 +18,7 @@ def run_command(
     json: bool = False,
 ) -> None:
     """Says what is at a path: dataset, run, what a folder of meshes taught, dataset of fields and what it taught, mesh,
-    Gaussians, slices, signal, compressed signal; changes nothing.
+    Gaussians, slices, signal or folder of them, compressed signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -66,8 +66,13 @@ def _described(path: Path) -> tuple[dict, list[str]]:
         return _run(path)
     if _is_signal(path):
         return _signal(path)
+    signals = _signals(path)
+    if signals is not None and signals[0]["pictures"] == 0:
+        return signals
     summary = inspect_dataset(path)
-    return summary.as_json(), summary.lines()
+    if signals is None:
+        return summary.as_json(), summary.lines()
+    return summary.as_json() | {"signals": signals[0]}, [*summary.lines(), *signals[1]]
 
 
 def _is_signal(path: Path) -> bool:
@@ -79,6 +84,26 @@ def _is_signal(path: Path) -> bool:
     if path.is_dir():
         return recognise(path) is None and holds_slices(path)
     return path.suffix.lower() != ".json" or "slices" in read_json_object(path)
+
+
+def _signals(path: Path) -> tuple[dict, list[str]] | None:
+    """What `fit` makes of a folder that is no dataset; None for all else."""
+    from onefield.data.formats import recognise
+    from onefield.data.signal_files import PICTURE_SUFFIXES
+    from onefield.data.signal_folders import holds_many_signals, signal_files
+
+    if not path.is_dir() or recognise(path) is not None:
+        return None
+    try:
+        files = signal_files(path)
+    except DataError:
+        return None
+    pictures = sum(file.suffix.lower() in PICTURE_SUFFIXES for file in files.values())
+    many = holds_many_signals(path)
+    line = f"{len(files)} signals, each fitted by itself" if many else f"the {len(files)} frames of one video"
+    return {"kind": "signals" if many else "video", "files": len(files), "pictures": pictures}, [
+        f"{path}: for 'onefield fit', {line}"
+    ]
 
 
 def _compressed(path: Path) -> tuple[dict, list[str]]:

@@ -128,13 +128,27 @@ def test_sound_files_become_parts_of_full_scale(tmp_path):
 
 
 def test_frames_are_ordered_by_number(tmp_path):
-    for number in (10, 9, 2):
+    for number in (10, 9, 8):
         imageio.imwrite(tmp_path / f"f{number}.png", np.full((3, 5, 3), number, np.uint8))
     video = load_signal(tmp_path)
     assert (video.kind, video.shape) == ("video", (3, 3, 5))
-    torch.testing.assert_close(video.values[:, 0, 0, 0] * 255, torch.tensor([2.0, 9.0, 10.0]))
-    imageio.imwrite(tmp_path / "f11.png", np.zeros((3, 4, 3), np.uint8))
+    torch.testing.assert_close(video.values[:, 0, 0, 0] * 255, torch.tensor([8.0, 9.0, 10.0]))
+    imageio.imwrite(tmp_path / "f11.png", np.zeros((3, 5), np.uint8))
     with pytest.raises(DataError, match="alike"):
+        load_signal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["f4.png", "f3.jpg", "cat.png", "kittens/f3.png", "f3.wav"])
+def test_pictures_that_are_no_frames_are_not_read_as_a_video(name, tmp_path):
+    for number in (1, 2):
+        imageio.imwrite(tmp_path / f"f{number}.png", np.zeros((3, 5, 3), np.uint8))
+    assert load_signal(tmp_path).kind == "video"
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    if name.endswith(".wav"):
+        wavfile.write(tmp_path / name, 8000, np.zeros(9, np.int16))
+    else:
+        imageio.imwrite(tmp_path / name, np.zeros((3, 4 if name == "f3.jpg" else 5, 3), np.uint8))
+    with pytest.raises(DataError, match="holds 3 that are no frames"):
         load_signal(tmp_path)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import imageio.v3 as imageio
+import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from onefield.tools.inspect import run_command
 from onefield.training.completion import WEIGHTS_FILE, Completion, build_network
@@ -24,6 +27,21 @@ def test_slices_are_told_from_datasets_that_are_json_or_folders_too(named, tmp_p
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"slices": [{"height": h, "contours": [SQUARE]} for h in (0.0, 1.0, 2.0)]}))
     assert described(tmp_path / named.split("/")[0], capsys)["kind"] == "slices"
+
+
+def test_a_folder_of_signals_is_what_fit_makes_of_it(tmp_path, capsys):
+    for number in (1, 2):
+        wavfile.write(tmp_path / f"{number}.wav", 8000, np.zeros(9, np.int16))
+    assert described(tmp_path, capsys) == {"kind": "signals", "files": 2, "pictures": 0}
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in (1, 2, 3):
+        imageio.imwrite(frames / f"{number}.png", np.zeros((3, 5, 3), np.uint8))
+    found = described(frames, capsys)
+    assert (found["format"], found["signals"]["kind"]) == ("photos", "video")
+    (frames / "2.png").unlink()
+    imageio.imwrite(frames / "4.png", np.zeros((3, 5, 3), np.uint8))
+    assert described(frames, capsys)["signals"] == {"kind": "signals", "files": 3, "pictures": 3}
 
 
 def test_a_transforms_file_is_a_dataset(data_folder, capsys):
