@@ -7,6 +7,7 @@ from abc import abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from onefield.errors import UsageError
 from onefield.fields.networks.backbone import Backbone
@@ -76,7 +77,7 @@ class MultiplicativeNetwork(Network):
 
     def sines(self, features: Float[Tensor, "n f"], index: int) -> Float[Tensor, "n w"]:
         """``sin(w x + phi)`` of a filter."""
-        return torch.sin(nn.functional.linear(features, self.frequencies[index], self.phases[index]))
+        return torch.sin(functional.linear(features, self.frequencies[index], self.phases[index]))
 
     def hidden(self, features: Float[Tensor, "n f"]) -> list[Float[Tensor, "n w"]]:
         """What each filter leaves, the first one first."""
@@ -174,10 +175,12 @@ class GaborFilterNetwork(MultiplicativeNetwork):
         return torch.randn(filters, width, self.input_dimension) * self._frequency * filters**-0.5
 
     def filtered(self, features: Float[Tensor, "n f"], index: int) -> Float[Tensor, "n w"]:
-        centers = self.centers[index]
-        # |x - mu|^2 by its three products, without a tensor of points x width x inputs
-        squared = features.square().sum(1, keepdim=True) - 2 * features @ centers.T + centers.square().sum(1)
-        return torch.exp(-self.sharpnesses[index] / 2 * squared) * self.sines(features, index)
+        centers, half = self.centers[index], self.sharpnesses[index][:, None] / 2
+        # -gamma / 2 |x - mu|^2 is linear in x and |x|^2: one product, without a tensor of points x width x inputs
+        powers = torch.cat([features, features.square().sum(1, keepdim=True)], dim=1)
+        weights = torch.cat([2 * half * centers, -half], dim=1)
+        exponents = functional.linear(powers, weights, -half[:, 0] * centers.square().sum(1))
+        return torch.exp(exponents) * self.sines(features, index)
 
 
 _SIZES = {"width": 256, "hidden_layers": 3, "frequency": 64.0}

@@ -58,6 +58,20 @@ def test_first_numbers_are_those_of_linear_layers(name):
         assert torch.cat([weight.flatten(), bias]).abs().max() > 0.8 * bound
 
 
+def test_second_derivatives_of_finer_are_the_same_by_every_way_to_ask():
+    network, points = Finer(2, 1, 6, 2, w0=3.0).double(), torch.rand(4, 2, dtype=torch.float64) * 2 - 1
+
+    def answer(point):
+        return network(point[None])[0, 0]
+
+    backward = torch.func.vmap(torch.func.jacrev(torch.func.grad(answer)))(points)
+    forward = torch.func.vmap(torch.func.hessian(answer))(points)
+    step = torch.tensor([1e-5, 0.0], dtype=torch.float64)
+    slopes = [torch.func.vmap(torch.func.grad(answer))(points + sign * step) for sign in (1, -1)]
+    torch.testing.assert_close(backward[:, 0], (slopes[0] - slopes[1]) / 2e-5, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(forward, backward)
+
+
 def test_published_gradient_of_finer_holds_the_growing_factor_fixed():
     network = Finer(1, 1, 1, 0, w0=2.0, published_gradient=True).double()
     x = torch.tensor([[0.7]], dtype=torch.float64, requires_grad=True)
