@@ -16,6 +16,14 @@ _TICKS = 6
 # Lines of more runs than hues are told apart by their dashes.
 _HUES = 6
 _DASHES = ("", "7 4", "2 3", "10 3 2 3")
+# Lines of so few points have each of them marked: a circle, square, diamond or triangle of this half width.
+_MOST_MARKS = 12
+_MARK = 4.0
+_CORNERS = (
+    ((-1, -1), (1, -1), (1, 1), (-1, 1)),
+    ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)),
+    ((0, -1.2), (1.2, 0.9), (-1.2, 0.9)),
+)
 
 
 @dataclass(frozen=True)
@@ -129,15 +137,34 @@ def _place(x_axis: _Axis, y_axis: _Axis, x: float, y: float) -> tuple[float, flo
 def _drawn(number: int, line: Line, x_axis: _Axis, y_axis: _Axis) -> str:
     places = [_place(x_axis, y_axis, x, y) for x, y in line.points]
     name = f"<title>{markup(line.name)}</title>"
+    marks = "".join(_mark(number, x, y, name) for x, y in places) if len(places) <= _MOST_MARKS else ""
     if len(places) == 1:
-        (x, y), style = places[0], f"s{number % _HUES}"
-        return f'<circle class="line {style}" cx="{x:.1f}" cy="{y:.1f}" r="4">{name}</circle>'
+        return marks
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return f'<polyline {_style(number)} points="{path}">{name}</polyline>'
+    return f'<polyline {_style(number)} points="{path}">{name}</polyline>{marks}'
 
 
 def _style(number: int) -> str:
-    return f'class="line s{number % _HUES}" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+    return f'class="line s{number % _HUES}" stroke-dasharray="{_DASHES[_variety(number)]}"'
+
+
+def _variety(number: int) -> int:
+    """Of dashes and marks: neighbours differ, and so do lines of one hue."""
+    return (number % _HUES + number // _HUES) % len(_DASHES)
+
+
+def _mark(number: int, x: float, y: float, name: str) -> str:
+    style, shape = f'class="line mark s{number % _HUES}"', _variety(number)
+    if shape == 0:
+        return f'<circle {style} cx="{x:.1f}" cy="{y:.1f}" r="{_MARK:g}">{name}</circle>'
+    corners = " ".join(f"{x + _MARK * across:.1f},{y + _MARK * down:.1f}" for across, down in _CORNERS[shape - 1])
+    return f'<polygon {style} points="{corners}">{name}</polygon>'
+
+
+def _sample(number: int, points: int) -> str:
+    """A piece of a line as it is drawn, for the legend."""
+    stroke = "" if points == 1 else f'<line {_style(number)} x1="0" y1="6" x2="34" y2="6"/>'
+    return stroke + (_mark(number, 17, 6, "") if points <= _MOST_MARKS else "")
 
 
 def _frame(x_axis: _Axis, y_axis: _Axis, x_name: str, y_name: str) -> str:
@@ -163,8 +190,9 @@ def _frame(x_axis: _Axis, y_axis: _Axis, x_name: str, y_name: str) -> str:
 
 def _legend(lines: Sequence[Line]) -> str:
     entries = "".join(
-        f'<span><svg viewBox="0 0 34 8" aria-hidden="true"><line {_style(number)} x1="0" y1="4" x2="34" y2="4"/></svg>'
+        f'<span><svg viewBox="0 0 34 12" aria-hidden="true">{_sample(number, len(line.points))}</svg>'
         f"{markup(line.name)}</span>"
         for number, line in enumerate(lines)
+        if line.points
     )
     return f'<span class="legend">{entries}</span>'

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 from onefield.files import write_atomically
 from onefield.reports.charts import Line, line_chart
@@ -26,13 +27,14 @@ from onefield.reports.page import (
     section,
     table,
 )
-from onefield.training.signal_bench import Cell, Result, Summary, summarised
+from onefield.training.signal_bench import Cell, RateSummary, Result, Summary, by_rate, summarised
 
 _Key = tuple[str, str, float | None]
+_Value = TypeVar("_Value")
 
 
 def write_signal_report(results: dict[Cell, Result], folder: Path, command: str) -> list[Path]:
-    """Writes ``results.csv`` (a line a cell), ``results.json`` (also the means over seeds) and ``bench.html``.
+    """Writes ``results.csv`` (a line a cell), ``results.json`` (also means over seeds, and by rate) and ``bench.html``.
 
     Args:
         command: that makes the same comparison again.
@@ -74,6 +76,7 @@ def _plain(results: dict[Cell, Result], summaries: Sequence[Summary], command: s
         "command": command,
         "cells": [_row(cell, result) for cell, result in results.items()],
         "summaries": [asdict(summary) for summary in summaries],
+        "by_rate": [asdict(summary) for summary in by_rate(results)],
     }
     return json.dumps(content, indent=1) + "\n"
 
@@ -81,10 +84,12 @@ def _plain(results: dict[Cell, Result], summaries: Sequence[Summary], command: s
 def signal_page(results: dict[Cell, Result], summaries: Sequence[Summary], command: str) -> bytes:
     """The page as bytes."""
     tasks = _unique(summary.cell.task for summary in summaries)
+    swept = by_rate(results) if len({cell.rate for cell in results}) > 1 else []
     blocks: list[Markup] = [section("What was compared", *_opening(results, summaries, command))]
     for task in tasks:
         chosen = [summary for summary in summaries if summary.cell.task == task]
-        blocks.append(section(f"Task: {task}", *_task(chosen)))
+        rates = [summary for summary in swept if summary.task == task]
+        blocks.append(section(f"Task: {task}", *_task(chosen), *_sweep(rates)))
     failed = [(cell, result.error) for cell, result in results.items() if result.error]
     errors = _unique(f"{cell.field} on {_named(cell)}: {error}" for cell, error in failed)
     if errors:
@@ -134,6 +139,29 @@ def _task(summaries: Sequence[Summary]) -> list[Markup]:
     return blocks
 
 
+def _sweep(summaries: Sequence[RateSummary]) -> list[Markup]:
+    """What each factor on the learning rates brings each field."""
+    if not summaries:
+        return []
+    rates = sorted({summary.rate for summary in summaries})
+    rows = []
+    for name, budget in _unique((summary.field, summary.parameters) for summary in summaries):
+        found = {each.rate: each for each in summaries if (each.field, each.parameters) == (name, budget)}
+        most = max((each.psnr for each in found.values() if each.psnr is not None), default=None)
+        cells = [_rate_figure(found[rate], most) if rate in found else MISSING for rate in rates]
+        rows.append((name, f"{budget:,}", *cells))
+    header = ["mean PSNR over signals, dB", "parameters", *(f"{rate:g} x the recipe's rates" for rate in rates)]
+    words = "Deviations are those of the means over seeds. A dash: a fit has no figure, such as one that diverged."
+    return [Markup("<h3>PSNR by learning rate</h3>"), table(header, rows), paragraph(words)]
+
+
+def _rate_figure(summary: RateSummary, most: float | None) -> Markup:
+    if summary.psnr is None:
+        return markup(MISSING)
+    text = markup(f"{summary.psnr:.1f} ± {summary.deviation:.1f}")
+    return Markup(f"<strong>{text}</strong>") if summary.psnr == most else text
+
+
 def _wins(groups: dict[_Key, list[Summary]], names: Sequence[str]) -> Markup:
     """How often each field is the best, by number of parameters."""
     budgets = sorted({summary.cell.parameters for group in groups.values() for summary in group})
@@ -153,6 +181,8 @@ def _wins(groups: dict[_Key, list[Summary]], names: Sequence[str]) -> Markup:
 
 
 def _figures(groups: dict[_Key, list[Summary]], names: Sequence[str]) -> Markup:
+    """A row a signal and number of parameters, or, where there are more fields than of these, a row a field."""
+    header = ["PSNR, dB", "parameters", "best constant", *names]
     rows = []
     for key, group in groups.items():
         for budget in sorted({summary.cell.parameters for summary in group}):
@@ -161,7 +191,9 @@ def _figures(groups: dict[_Key, list[Summary]], names: Sequence[str]) -> Markup:
             constant = f"{next(iter(found.values())).mean_psnr:.1f}"
             cells = [_figure(found[name], found[name].psnr == most) if name in found else MISSING for name in names]
             rows.append([_signal_text(key), f"{budget:,}", constant, *cells])
-    return table(["PSNR, dB", "parameters", "best constant", *names], rows)
+    if len(names) > len(rows):
+        header, *rows = zip(header, *rows, strict=True)
+    return table(header, rows)
 
 
 def _figure(summary: Summary, best: bool) -> Markup:
@@ -217,5 +249,5 @@ def _signal(name: str) -> str:
     return Path(name).name
 
 
-def _unique(values: Iterable[str]) -> list[str]:
+def _unique(values: Iterable[_Value]) -> list[_Value]:
     return list(dict.fromkeys(values))

@@ -107,6 +107,24 @@ class Summary:
     rates: int
 
 
+@dataclass(frozen=True)
+class RateSummary:
+    """One field of one size by one factor on its recipe's learning rates, over all signals.
+
+    Attributes:
+        task, field, parameters, rate: as of `Cell`.
+        psnr, deviation: mean over signals and seeds, and deviation over seeds of the mean over signals, dB; None where
+            a fit has no figure.
+    """
+
+    task: str
+    field: str
+    parameters: int
+    rate: float
+    psnr: float | None
+    deviation: float | None
+
+
 def plan(
     signals: Sequence[str],
     names: Sequence[str],
@@ -315,4 +333,20 @@ def summarised(results: dict[Cell, Result]) -> list[Summary]:
                 rates=len(rates),
             )
         )
+    return summaries
+
+
+def by_rate(results: dict[Cell, Result]) -> list[RateSummary]:
+    """Each field at each factor on its rates, in the order of the cells, ascending factors."""
+    groups: dict[tuple[str, str, int], dict[float, dict[int, list[float | None]]]] = {}
+    for cell, result in results.items():
+        rates = groups.setdefault((cell.task, cell.field, cell.parameters), {})
+        rates.setdefault(cell.rate, {}).setdefault(cell.seed, []).append(result.psnr)
+    summaries = []
+    for key, rates in groups.items():
+        for rate, seeds in sorted(rates.items()):
+            complete = all(figure is not None for figures in seeds.values() for figure in figures)
+            means = [fmean(figures) for figures in seeds.values()] if complete else []
+            summary = (fmean(means), pstdev(means)) if complete else (None, None)
+            summaries.append(RateSummary(*key, rate, *summary))
     return summaries

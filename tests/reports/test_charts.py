@@ -54,6 +54,17 @@ def test_one_value_and_equal_values_are_drawn():
     assert len(polylines(line_chart("T", "x", "y", [Line("a", [(1, 2.0), (2, 2.0)])]))[0]) == 2
 
 
+def test_single_points_differ_as_lines_do_and_have_their_place_in_the_legend():
+    lines = [Line(f"run {n}", [(1, n)]) for n in range(24)] + [Line("none", [])]
+    chart = line_chart("T", "x", "y", lines, legend=True)
+    marks = re.findall("<(?:circle|polygon) [^>]*>", chart)
+    assert len(marks) == 2 * 24
+    # those of the legend are all in one place
+    assert len(set(marks[24:])) == 24
+    assert "<polyline" not in chart
+    assert "none</span>" not in chart
+
+
 def test_long_lines_are_thinned_to_their_ends():
     (places,) = polylines(line_chart("T", "x", "y", [Line("a", [(x, x) for x in range(100_000)])]))
     whole = polylines(line_chart("T", "x", "y", [Line("a", [(0, 0), (99_999, 99_999)])]))[0]
@@ -62,9 +73,9 @@ def test_long_lines_are_thinned_to_their_ends():
 
 
 def test_lines_differ_without_colour_and_names_are_escaped():
-    lines = [Line(f"<run {n}>", [(0, n), (1, n + 1)]) for n in range(8)]
+    lines = [Line(f"<run {n}>", [(0, n), (1, n + 1)]) for n in range(24)]
     chart = line_chart("T", "x", "y", lines, legend=True)
     styles = re.findall(r"<polyline (class=[^>]*?) points", chart)
-    assert len(set(styles)) == 8
+    assert len(set(styles)) == 24
     assert "&lt;run 3&gt;" in chart
     assert "<run" not in chart

@@ -32,6 +32,9 @@ def test_tables_and_a_page_that_loads_nothing(tmp_path, capsys):
     page = (tmp_path / "out" / "bench.html").read_text()
     assert page.count("<polyline") == 2 * 2 * 3 + 2
     assert "noise, band 0.6" in page
+    swept = json.loads((tmp_path / "out" / "results.json").read_text())["by_rate"]
+    assert {each["rate"] for each in swept if (each["field"], each["parameters"]) == ("dense", 100)} == {1, 3}
+    assert "3 x the recipe" in page
     assert "'vm' has features on planes" in page.replace("&#x27;", "'")
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     before = (tmp_path / "out" / "cells.jsonl").read_bytes()

@@ -13,7 +13,7 @@ import trimesh
 
 from onefield.errors import UsageError
 from onefield.training import signal_bench
-from onefield.training.signal_bench import Cell, Result, plan, run_cell, run_cells, summarised, truth_of
+from onefield.training.signal_bench import Cell, Result, by_rate, plan, run_cell, run_cells, summarised, truth_of
 
 CELL = Cell("fit", "star", None, 16, "dense", 200, 1.0, 0, 5)
 
@@ -114,3 +114,14 @@ def test_the_best_rate_is_chosen_by_its_mean_over_seeds():
     results[replace(CELL, field="vm")] = Result(error="no")
     (summary,) = summarised(results)
     assert (summary.psnr, summary.deviation, summary.cell.rate, summary.seeds, summary.rates) == (21.0, 1.0, 1.0, 2, 2)
+
+
+def test_a_rate_is_judged_over_all_signals_and_not_at_all_where_a_fit_failed():
+    figures = {(1.0, 0): (20.0, 30.0), (1.0, 1): (24.0, 34.0), (0.3, 0): (10.0, 10.0), (3.0, 0): (40.0, None)}
+    results = {
+        replace(CELL, signal=signal, rate=rate, seed=seed): Result(psnr=psnr)
+        for (rate, seed), pair in figures.items()
+        for signal, psnr in zip(("star", "noise"), pair, strict=True)
+    }
+    found = [(each.field, each.rate, each.psnr, each.deviation) for each in by_rate(results)]
+    assert found == [("dense", 0.3, 10.0, 0.0), ("dense", 1.0, 27.0, 2.0), ("dense", 3.0, None, None)]
