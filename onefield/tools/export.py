@@ -12,9 +12,11 @@ from onefield.data.crop import read_crop
 from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS
 from onefield.export.gaussian_formats import GAUSSIAN_FORMATS
+from onefield.export.solids import SOLID_FORMATS
 from onefield.tools.gaussians import export_splats, wants_gaussians
 from onefield.tools.mesh_options import AS_EXTRACTED, MeshOptions
 from onefield.tools.output import say, show
+from onefield.tools.solids import export_run_solid, wants_solid
 from onefield.tools.surface import RESOLUTION, export_surface, picture_of, write_surface_picture
 from onefield.training.surface import Surface, choose_extractor
 from onefield.types import Bounds
@@ -46,8 +48,9 @@ def run_command(
     Args:
         run: folder of the run, or one above it for the newest.
         to: file to write, its suffix says the format (.glb, .ply, .obj, .stl, .usda; .html is a page in which
-            it can be turned; .ply, .html, .splat, .spz and .splat.glb hold the Gaussians of a run that has some);
-            a bare name goes to RUN/export.
+            it can be turned; .ply, .html, .splat, .spz and .splat.glb hold the Gaussians of a run that has some;
+            .vtu and .msh hold the tetrahedra inside of a run of --method flexicubes, by the extra [solid]); a bare
+            name goes to RUN/export.
         extractor: marching-cubes takes a level of the field's density, occupancy or distance; dual-marching-cubes too,
             with more regular triangles and rounder edges; adaptive-dual-marching-cubes, with large ones where it is
             flat; dual-contouring, with sharp edges; tsdf fuses the depth that the training views see, and leaves open
@@ -60,16 +63,16 @@ def run_command(
         crop: cut to the box that the viewer saved in RUN/crop.json, if there is one.
         json: print the result as JSON.
     """
-    formats = tuple(MESH_FORMATS | GAUSSIAN_FORMATS)
+    formats = tuple(MESH_FORMATS | GAUSSIAN_FORMATS | SOLID_FORMATS)
     if to.suffix.lower() not in formats:
         raise UsageError(f"Unknown format '{to.suffix}' of {to}: {nearest_name(to.suffix, formats)}.")
     mesh.check_texture(to)
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
-    bounds = None
-    if crop and opened.folder.crop.exists():
-        bounds = read_crop(opened.folder.crop, opened.scene.transform)
-        say(f"cut to the box of {opened.folder.crop}; --no-crop exports everything")
+    if wants_solid(path):
+        _show_solid(opened, path, mesh, json)
+        return
+    bounds = _crop_of(opened) if crop else None
     if wants_gaussians(opened, path):
         _show_gaussians(opened, path, bounds, json)
         return
@@ -102,10 +105,24 @@ _NAMES = {
 }
 
 
+def _crop_of(opened: Run) -> Bounds | None:
+    if not opened.folder.crop.exists():
+        return None
+    say(f"cut to the box of {opened.folder.crop}; --no-crop exports everything")
+    return read_crop(opened.folder.crop, opened.scene.transform)
+
+
 def _show_gaussians(opened: Run, path: Path, bounds: Bounds | None, json: bool) -> None:
     written, count = export_splats(opened, path, bounds)
     result = {"file": str(path), "gaussians": count, "bytes": written.size, "notes": list(written.notes)}
     show(result, json, [f"{path}: {count:,} Gaussians, {written.size / 2**20:.1f} MiB"])
+
+
+def _show_solid(opened: Run, path: Path, options: MeshOptions, json: bool) -> None:
+    written, solid = export_run_solid(opened, path, options)
+    volume = float(solid.volumes().sum())
+    result = {"file": str(path), "tetrahedra": len(solid.tetrahedra), "volume": volume, "bytes": written.size}
+    show(result, json, [f"{path}: {len(solid.tetrahedra):,} tetrahedra, volume {volume:.4g}"])
 
 
 def say_axes(opened: Run, options: MeshOptions) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import meshio
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from onefield.errors import DataError, UsageError
 from onefield.export.formats import export_mesh, read_mesh
 from onefield.meshing.report import report_mesh
 from onefield.tools import evaluate, export, render
+from onefield.tools.mesh_options import MeshOptions
 from onefield.training.loop import take_step
 from onefield.training.state import TrainingState
 from onefield.training.surface import choose_extractor, method_surface
@@ -95,6 +97,21 @@ def test_the_mesh_itself_is_exported_with_the_paint(trained, tmp_path):
     assert float((mesh.colors.double() - wanted).abs().mean()) < 0.06
     export.run_command(trained, to=tmp_path / "level.obj", extractor="marching-cubes", resolution=24)
     assert len(read_mesh(tmp_path / "level.obj").faces) > 100
+
+
+def test_the_inside_is_exported_as_tetrahedra(trained, tmp_path, capsys):
+    export.run_command(trained, to=tmp_path / "solid.vtu", mesh=MeshOptions(scale=10.0), json=True)
+    said = json.loads(capsys.readouterr().out)
+    enclosed = report_mesh(open_run(trained).method.field.mesh()).volume
+    unit = open_run(trained).scene.transform.inverse().scale
+    assert said["volume"] == pytest.approx(enclosed * unit**3 * 1000, rel=1e-4)
+    held = meshio.read(tmp_path / "solid.vtu")
+    corners = held.points[held.cells_dict["tetra"]]
+    edges = corners[:, 1:] - corners[:, :1]
+    assert np.linalg.det(edges).sum() / 6 == pytest.approx(said["volume"], rel=1e-4)
+    assert np.abs((held.points.min(0) + held.points.max(0)) / 2 - 10 * CENTER).max() < 0.2
+    with pytest.raises(UsageError, match="only --up and --scale"):
+        export.run_command(trained, to=tmp_path / "solid.vtu", mesh=MeshOptions(faces="1k"))
 
 
 def test_a_mesh_is_refined_from_where_it_stands(scene, trained, tmp_path):
