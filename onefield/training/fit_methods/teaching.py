@@ -19,11 +19,13 @@ from onefield.training.recipes import Recipe, Target
 
 SCHEDULES = ("constant", "linear", "step", "cosine")
 INTERVALS = ("dense", "incremental")
-# Stages of the schedule by steps, up to all samples.
+# Stages of the schedule by steps, each a tenth of the way to all samples, which are taught at the very end alone.
 _STAGES = 10
 # The incremental intervals: each step for the first share, then longer in equal parts of the rest, as shares of the
 # fit: 10 to 50 of the 5,000 steps of the paper, which in a shorter fit would leave the rest alone for too long.
 _DENSE_SHARE, _INTERVALS = 0.25, (0.002, 0.004, 0.006, 0.008, 0.01)
+# Far above float64's rounding of a progress by a pause, far below a step of any fit.
+_ROUNDING = 1e-9
 # Samples asked of a field at once without gradient.
 _CHUNK = 2**16
 
@@ -38,7 +40,8 @@ class Teaching(FitMethod):
 
     Attributes:
         ratio: share that is taught at the start, in (0, 1].
-        schedule: of the share: ``"constant"``; ``"linear"``, ``"step"`` (ten stages) or ``"cosine"`` up to all.
+        schedule: of the share: ``"constant"``; ``"linear"``, ``"step"`` (ten stages, the last 9/10 of the way) or
+            ``"cosine"`` up to all.
         interval: how often samples are selected anew: ``"dense"``, in each step, or ``"incremental"``, in each step
             for a quarter of the fit and then after 0.2 to 1 percent of it.
     """
@@ -60,7 +63,7 @@ class Teaching(FitMethod):
         rise = {
             "constant": 0.0,
             "linear": progress,
-            "step": min(_STAGES - 1, int(_STAGES * progress)) / (_STAGES - 1),
+            "step": int(_STAGES * progress) / _STAGES,
             "cosine": (1 - math.cos(math.pi * progress)) / 2,
         }[self.schedule]
         return self.ratio + (1 - self.ratio) * rise
@@ -70,7 +73,7 @@ class Teaching(FitMethod):
         if self.interval == "dense" or progress < _DENSE_SHARE:
             return 0.0
         part = (progress - _DENSE_SHARE) / (1 - _DENSE_SHARE)
-        return _INTERVALS[min(len(_INTERVALS) - 1, int(len(_INTERVALS) * part))]
+        return _INTERVALS[min(len(_INTERVALS) - 1, int(len(_INTERVALS) * part + _ROUNDING))]
 
     def adapt(self, recipe: Recipe, signal: Signal | Shape | Points, target: Target, seed: int) -> Recipe:
         """The recipe at a constant rate."""
@@ -119,16 +122,25 @@ class _Lesson:
         self._progress = min(1.0, progress)
 
     def pick(self, field: Field, batch: int) -> Int[Tensor, "n"]:
-        if len(self._taught) == 0 or self._progress - self._selected_at >= self._teaching.pause(self._progress):
+        if len(self._taught) == 0 or self._due():
             self._taught = self._selected(field, batch)
             self._selected_at = self._progress
         return self._taught
+
+    def _due(self) -> bool:
+        """Whether a multiple of the pause has passed since the last selection."""
+        pause = self._teaching.pause(self._progress)
+        if pause == 0:
+            return True
+        # a share of so many steps may be rounded to just below a multiple
+        now, then = (math.floor(progress / pause + _ROUNDING) for progress in (self._progress, self._selected_at))
+        return now > then
 
     def _selected(self, field: Field, batch: int) -> Int[Tensor, "n"]:
         candidates = self._known
         if batch < len(candidates):
             candidates = candidates[torch.randperm(len(candidates), generator=self._generator)[:batch]]
-        count = max(1, round(self._teaching.share(self._progress) * len(candidates)))
+        count = max(1, int(self._teaching.share(self._progress) * len(candidates)))
         if count == len(candidates):
             return candidates.sort().values
         return hardest_samples(field, self._signal, candidates, count)

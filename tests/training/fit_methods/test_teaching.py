@@ -36,8 +36,10 @@ def test_the_hardest_are_those_with_the_largest_sums_of_errors():
                 error[j * width + i] = float((field.query(point).value - signal.values[j, i]).abs().sum())
     expected = sorted(sorted(error, key=error.get)[-20:])
     assert hardest_samples(field, signal, signal.known(), 20).tolist() == expected
-    parts = Teaching(ratio=0.25, schedule="constant").begin(field, signal, target_of(signal), torch.Generator())
-    assert set(parts.pick(field, 10_000).tolist()) == set(sorted(error, key=error.get)[-31:])
+    # a ratio of 124 samples, rounded down
+    for ratio, count in ((0.25, 31), (0.255, 31)):
+        parts = Teaching(ratio, "constant").begin(field, signal, target_of(signal), torch.Generator())
+        assert set(parts.pick(field, 10_000).tolist()) == set(sorted(error, key=error.get)[-count:])
 
 
 def test_schedules_rise_from_the_ratio_to_all():
@@ -47,8 +49,9 @@ def test_schedules_rise_from_the_ratio_to_all():
     }
     assert shares["constant"] == [0.2] * 4
     assert shares["linear"] == pytest.approx([0.2, 0.4, 0.6, 0.992])
-    # ten stages: 0.2, 0.2 + 0.8 / 9, ..., 1
-    assert shares["step"] == pytest.approx([0.2, 0.2 + 0.8 * 2 / 9, 0.2 + 0.8 * 5 / 9, 1.0])
+    # ten stages: 0.2, 0.28, ..., 0.92, and all only when the fit is over
+    assert shares["step"] == pytest.approx([0.2, 0.36, 0.6, 0.92])
+    assert Teaching().share(1.0) == pytest.approx(1.0)
     assert shares["cosine"] == pytest.approx(0.2 + 0.4 * (1 - np.cos(np.array(moments) * np.pi)))
 
 
@@ -69,6 +72,23 @@ def test_selections_become_rare_and_hold_in_between():
     torch.nn.init.normal_(field.network.weights[0])
     assert torch.equal(picked(0.3015), first)
     assert not torch.equal(picked(0.3025), first)
+
+
+def test_five_thousand_steps_select_when_the_paper_does(monkeypatch):
+    """Each of the first 1,250, then those that 10, 20, ..., 50 divide, for 750 steps each."""
+    selected = []
+
+    def taken(field, signal, candidates, count):
+        selected.append(step)
+        return candidates[:count]
+
+    monkeypatch.setattr("onefield.training.fit_methods.teaching.hardest_samples", taken)
+    signal, field = image_and_field()
+    parts = Teaching().begin(field, signal, target_of(signal), torch.Generator())
+    for step in range(5000):
+        parts.advance[0](field, step / 5000)
+        parts.pick(field, 10_000)
+    assert selected == [s for s in range(5000) if s < 1250 or s % (10 * (1 + (s - 1250) // 750)) == 0]
 
 
 def test_wrong_settings_are_named():
