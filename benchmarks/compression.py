@@ -1,16 +1,20 @@
 """Rate and distortion of fitted images as .onef files, beside JPEG and WebP at the nearest rates.
 
 Each width is fitted once and written at several numbers of bits a parameter; JPEG and WebP (Pillow) are written at all
-qualities. PSNR is over all pixels in sRGB with peak 1. With --prefixes, also of each prefix of one file's bit planes.
+qualities. PSNR is over all pixels in sRGB with peak 1. With --prefixes, also of each prefix of one file's bit planes;
+with --noise, also with normal noise on all numbers, relative to the root mean square of their tensor, over five draws.
 
     python benchmarks/compression.py PICTURE [--shrink 4] [--field siren] [--widths 24 32 48] [--bits 6 7 8 10]
+        [--noise 0.001 0.01 0.1]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +28,8 @@ from onefield.training.fit import fit
 from onefield.training.fitted import Fitted
 from onefield.training.metrics import psnr
 from onefield.training.recipes import build_field, recipe_for, target_of
+
+_DRAWS = 5
 
 
 def fitted_with(signal: Signal, name: str, width: int, steps: int, seed: int) -> Fitted:
@@ -56,6 +62,16 @@ def at_rate(points: list[tuple[float, float]], rate: float) -> float | None:
     return float(np.interp(rate, rates, [point[1] for point in ordered]))
 
 
+@torch.no_grad()
+def disturbed(fitted: Fitted, signal: Signal, noise: float, draw: int) -> float:
+    """PSNR with noise on all numbers."""
+    generator, field = torch.Generator().manual_seed(draw), copy.deepcopy(fitted.field)
+    for parameter in field.parameters():
+        spread = noise * parameter.square().mean().sqrt()
+        parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
+    return psnr(replace(fitted, field=field).reconstruction(), signal.values, 1.0)
+
+
 def main() -> None:
     """Prints one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -63,10 +79,11 @@ def main() -> None:
     parser.add_argument("--shrink", type=int, default=4)
     parser.add_argument("--field", default="siren")
     parser.add_argument("--widths", type=int, nargs="+", default=[24, 32, 48])
-    parser.add_argument("--bits", type=float, nargs="+", default=[6.0, 7.0, 8.0, 10.0])
+    parser.add_argument("--bits", type=float, nargs="*", default=[6.0, 7.0, 8.0, 10.0])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prefixes", action="store_true")
+    parser.add_argument("--noise", type=float, nargs="*", default=[])
     chosen = parser.parse_args()
     image = Image.open(chosen.picture).convert("RGB")
     pixels = np.asarray(
@@ -77,6 +94,10 @@ def main() -> None:
     for width in chosen.widths:
         fitted = fitted_with(signal, chosen.field, width, chosen.steps, chosen.seed)
         plain = {"width": width, "parameters": fitted.metrics["parameters"], "fit_psnr": fitted.metrics["psnr"]}
+        for noise in chosen.noise:
+            scores = [disturbed(fitted, signal, noise, draw) for draw in range(_DRAWS)]
+            row = {"noise": noise, "psnr": statistics.fmean(scores), "deviation": statistics.stdev(scores)}
+            print(json.dumps(plain | row), flush=True)
         for bits in chosen.bits:
             content = compress(fitted, bits=bits)
             decoded = decompress(content, "written")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from onefield.errors import UsageError
+from onefield.fields.networks.activated import ActivatedNetwork
 from onefield.fields.networks.finer import Finer
 from onefield.fields.networks.gaussian import GaussianNetwork
 from onefield.fields.networks.siren import Siren
@@ -25,6 +26,7 @@ GAINS = {
     "fast sine": (lambda z: torch.sin(30 * z), 2 / (1 - math.exp(-1800))),
     "gaussian": (lambda z: torch.exp(-0.5 * (z / 0.05) ** 2), math.sqrt(1 + 2 / 0.05**2)),
     "tanh": (torch.tanh, 2.5362),
+    "sigmoid": (torch.sigmoid, 3.4086),
 }
 
 
@@ -66,6 +68,28 @@ def test_every_one_of_fifty_layers_has_the_deviation_that_was_asked_for(make, de
             seen = network.activate(factor * values)
     # the first layer sees two inputs, hence few draws; activations of one sign make the others' mean square wander
     assert found[1:] == pytest.approx([deviation] * 50, rel=0.15)
+
+
+class Activated(ActivatedNetwork):
+    """Fifty layers of any activation."""
+
+    def __init__(self, activation):
+        self._activation = activation
+        super().__init__(2, 1, 500, 49, 1.0)
+
+    def activate(self, values):
+        return self._activation(values)
+
+
+@pytest.mark.parametrize("name", ["tanh", "gaussian"])
+def test_the_variance_of_the_fiftieth_layer_is_within_a_tenth(name):
+    network, points = Activated(GAINS[name][0]), torch.rand(64, 2) * 2 - 1
+    keep_variance(network, 1.0)
+    with torch.no_grad():
+        for weight in network.weights[:-1]:
+            values = points @ weight.T
+            points = network.activate(values)
+    assert float(values.square().mean()) == pytest.approx(1.0, rel=0.1)
 
 
 def test_refuses_what_can_not_keep_variance():

@@ -14,6 +14,7 @@ from onefield.fields.heads.value import ValueHead
 from onefield.fields.networks.siren import Siren
 from onefield.training.fit_methods.fit_method import SampleBatch
 from onefield.training.fit_methods.gradient_adjustment import GradientAdjustment, levelling, neighbour_order
+from onefield.training.fit_samples import SignalSamples
 from onefield.training.recipes import target_of
 
 
@@ -88,6 +89,28 @@ def test_without_levelling_nothing_changes():
     field.zero_grad()
     ((field.query(points).value - truth) / 0.5).square().mean().backward()
     torch.testing.assert_close(found, torch.cat([p.grad.flatten() for p in field.parameters()]), rtol=1e-5, atol=1e-7)
+
+
+def test_the_highest_of_three_tones_is_learned_sooner():
+    count, tones = 128, (1, 4, 9)
+    places = 2 * np.pi * (np.arange(count) + 0.5) / count
+    wave = sum(np.sin(tone * places) for tone in tones).astype(np.float32)
+    signal = signal_of(wave[:, None], "audio")
+
+    def missing(levelled):
+        torch.manual_seed(1)
+        field = ComposedField(signal.domain, IdentityEncoding(1), Siren(1, 1, 32, 1, w0=8.0), [ValueHead()])
+        parts = GradientAdjustment(32, levelled).begin(field, signal, target_of(signal), torch.Generator())
+        samples = SignalSamples(signal, target_of(signal), torch.Generator(), parts)
+        optimizer = torch.optim.Adam(field.parameters(), lr=3e-3)
+        for _ in range(30):
+            optimizer.zero_grad()
+            samples.loss(field, count).backward()
+            optimizer.step()
+        answer = field.query(signal.points(torch.arange(count))).value[:, 0].detach().numpy()
+        return np.abs(np.fft.rfft(answer - wave))[tones[-1]] / np.abs(np.fft.rfft(wave))[tones[-1]]
+
+    assert missing(12) < 0.6 * missing(0)
 
 
 def test_every_known_sample_has_its_turn_and_batches_are_kept():
