@@ -16,11 +16,17 @@ from onefield.types import Bounds
 from tests.catalog import NETWORKS
 
 
-def products(field, points):
+def products(field, points, counts):
     rows = []
-    for point in points:
+    for group in points:
         field.zero_grad()
-        (field.query(point[None]).value.sum() / 2**0.5).backward()
+        # each point by itself, as often as it counts
+        told = [
+            field.query(point[None]).value.sum()
+            for point, count in zip(group, counts, strict=True)
+            for _ in range(count)
+        ]
+        (sum(told) / 2**0.5).backward()
         rows.append(torch.cat([p.grad.flatten() for p in field.parameters() if p.grad is not None]))
     gradients = torch.stack(rows).double()
     return gradients @ gradients.T
@@ -31,9 +37,11 @@ def field_of(encoding: Encoding, network):
 
 
 def check(field):
-    points = torch.rand(6, 2, generator=torch.Generator().manual_seed(1))
-    expected = products(field, points)
-    torch.testing.assert_close(tangent_kernel(field, points), expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+    points = torch.rand(6, 2, 2, generator=torch.Generator().manual_seed(1))
+    for used, counts in ((points[:, :1], None), (points, torch.tensor([1.0, 3.0]))):
+        expected = products(field, used, (1,) if counts is None else (1, 3))
+        found = tangent_kernel(field, used, counts)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("mlp, mixed precision", "refinement")])

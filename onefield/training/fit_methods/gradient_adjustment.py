@@ -27,14 +27,16 @@ _BYTES_PER_ENTRY = 12
 class GradientAdjustment(FitMethod):
     """IGA (Shi et al., "Inductive Gradient Adjustment for Spectral Bias in Implicit Neural Representations", 2025).
 
-    Samples are grouped with their neighbours. The one with the largest error of each group stands for it; the tangent
-    kernel of these says how fast each pattern over the groups is learned. The fastest patterns are slowed down to the
-    next one: residuals of each place within the groups are multiplied by ``S = I - sum_i (1 - l_k / l_i)
+    Samples are grouped with their neighbours. The places within the groups at which some group has its largest error
+    stand for each of them, as in the authors' program (one sample a group, as in their paper, brings less); the tangent
+    kernel of these sums says how fast each pattern over the groups is learned. The fastest patterns are slowed down to
+    the next one: residuals of each place within the groups are multiplied by ``S = I - sum_i (1 - l_k / l_i)
     v_i v_i^T`` over the k largest eigenvalues ``l_i`` of the kernel. In each step all groups are looked at, and as many
     places within them as a batch allows.
 
     Attributes:
-        groups: patterns that are told apart. The kernel costs as many gradients of a single point in each step.
+        groups: patterns that are told apart. The kernel costs as many gradients, of that many points at most, in each
+            step.
         levelled: k, how many of the largest eigenvalues come down to the next; 0 leaves the fit as it is.
     """
 
@@ -128,9 +130,9 @@ class _Adjusted:
             return whole
         residual = ((batch.answer - batch.truth) / batch.scale).detach()
         grouped = residual.reshape(self._groups, -1, residual.shape[-1])
-        worst = grouped.abs().sum(-1).argmax(1)
+        worst, counts = grouped.abs().sum(-1).argmax(1).unique(return_counts=True)
         points = batch.points.reshape(self._groups, -1, batch.points.shape[-1])
-        kernel = tangent_kernel(field, points[torch.arange(self._groups), worst])
+        kernel = tangent_kernel(field, points[:, worst], counts.to(residual))
         turned = levelling(kernel, self._levelled).to(residual) @ grouped.flatten(1)
         moved = 2 * (batch.answer / batch.scale * turned.reshape(residual.shape)).mean()
         return whole.detach() + moved - moved.detach()
