@@ -153,7 +153,7 @@ def pixel_gaussians() -> Field:
 
 
 FIELDS: dict[str, Callable[[], Field]] = {
-    "bayesian tucker": lambda: BayesianTucker(Bounds.cube(1.0), TuckerNetwork(3, 2, 2, _sine)),
+    "bayesian tucker": lambda: BayesianTucker(Bounds.cube(1.0), TuckerNetwork(3, 2, 2, _sine), 2),
     "evolving": lambda: EvolvingField(Bounds.cube(1.0), width=8, hidden_layers=1),
     "held coordinates": lambda: HeldCoordinates(
         ComposedField(Bounds.cube(1.0, 5), IdentityEncoding(5), Mlp(5, 2, 8), [ValueHead()]), torch.tensor([0.3, -0.2])

@@ -70,7 +70,9 @@ def _bayesian_field(target: Target, options: Options) -> BayesianTucker:
         int(options["rank"]),
         lambda inputs, outputs: _siren(inputs, outputs, options),
     )
-    return BayesianTucker(target.domain, network, options["stretch"], target.offset, target.scale)
+    return BayesianTucker(
+        target.domain, network, int(options["modes"]), options["stretch"], target.offset, target.scale
+    )
 
 
 def _bayesian_recipe(signal: Signal | Shape | Points) -> Recipe:
@@ -80,10 +82,9 @@ def _bayesian_recipe(signal: Signal | Shape | Points) -> Recipe:
             "another, such as 'functional-tucker'."
         )
     recipe = _TUCKER.recipe(signal)
-    # the posterior's covariance is a matrix of rank^axes numbers a side
-    return replace(
-        recipe, field="bayesian-tucker", options=recipe.options | {"rank": _BAYESIAN_RANKS[len(signal.shape)]}
-    )
+    # the posterior's covariance is a matrix of rank^axes + modes^axes numbers a side
+    rank, modes = _BAYESIAN_SIZES[len(signal.shape)]
+    return replace(recipe, field="bayesian-tucker", options=recipe.options | {"rank": rank, "modes": modes})
 
 
 def _projected_field(target: Target, options: Options) -> ComposedField:
@@ -108,7 +109,8 @@ def _projected_sized(options: Options, size: int) -> Options:
 
 # its core has the sum's variance already
 _TUCKER = _factorised("functional-tucker", TuckerNetwork, 24, 1, lambda axes: 1)
-_BAYESIAN_RANKS = {1: 64, 2: 24, 3: 10}
+# rank and modes, by axes
+_BAYESIAN_SIZES = {1: (64, 256), 2: (24, 24), 3: (10, 8)}
 FUNCTIONAL = (
     _factorised("functional-cp", CpNetwork, 64, 1, lambda axes: 64),
     _factorised("functional-tt", TensorTrainNetwork, 16, 2, lambda axes: 16 ** (axes - 1)),
