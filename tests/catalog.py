@@ -47,6 +47,7 @@ from onefield.fields.networks.projected import ProjectedNetwork
 from onefield.fields.networks.refinement import RefinementNetwork
 from onefield.fields.networks.residual import ResidualNetwork
 from onefield.fields.networks.siren import Siren
+from onefield.fields.octree_flexicubes import OctreeFlexiCubesField
 from onefield.fields.pixel_gaussians import PixelGaussians, blank_pixels
 from onefield.fields.section_occupancy import OccupancyAsOpacity
 from onefield.fields.section_opacity import DistanceAsOpacity
@@ -197,6 +198,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     ),
     "flexicubes": lambda: FlexiCubesField(
         Bounds.cube(1.0), corner_points(Bounds.cube(1.0), (4, 5, 6)).norm(dim=-1) - 0.6
+    ),
+    "octree flexicubes": lambda: OctreeFlexiCubesField.coarse(
+        Bounds.cube(1.0), (3, 2, 4), 1, corner_points(Bounds.cube(1.0), (3, 2, 4)).norm(dim=-1) - 0.6
     ),
     "shaded surface": lambda: ShadedSurface(
         Bounds.cube(1.0), FIELDS["flexicubes"](), ENCODINGS["dense grid"](), width=8, hidden_layers=1

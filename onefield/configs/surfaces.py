@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
 from onefield.export.formats import read_mesh
 from onefield.fields.encodings.hash_grid import HashGridEncoding
-from onefield.fields.flexicubes import FlexiCubesField, corner_points
+from onefield.fields.flexicubes import FlexiCubes, FlexiCubesField, corner_points
+from onefield.fields.octree_flexicubes import OctreeFlexiCubesField
 from onefield.fields.shaded_surface import ShadedSurface, closed_at_border
 from onefield.kernels.point_mesh import build_tree, signed_distance
 from onefield.training.method import Strategy
 from onefield.training.optimizer import GroupRate
-from onefield.training.surface_growth import SurfaceGrowth, cubic_cells, stage_resolutions
+from onefield.training.surface_growth import LeafDivision, SurfaceGrowth, cubic_cells, stage_resolutions
 from onefield.training.visual_hull import hull_box, hull_distances
 from onefield.types import Bounds, Mesh
 
@@ -29,13 +32,15 @@ _ROOM = 0.05
 
 @dataclass(frozen=True)
 class SurfaceGrid:
-    """A grid of FlexiCubes around the visual hull of the photos' outlines, shaded by a hash grid and a network.
+    """FlexiCubes around the visual hull of the photos' outlines, shaded by a hash grid and a network.
 
     Attributes:
         start: mesh file to start from instead of the hull, in the dataset's coordinates, such as another run's export.
         resolution: cells along the longest edge of the hull's box at the end.
+        flatness: makes the grid an octree whose cells are halved only where the surface lies beside what they hold by
+            more than this share of a smallest cell, such as 0.05; None halves them all.
         growth_stages: how often cells are halved on the way there.
-        growth_end: share of the run at which ``resolution`` is reached.
+        growth_end: share of the run at which the last stage is reached.
         levels, features, log2_table_size, base_resolution, finest_resolution: of the hash grid of colours.
         width, hidden_layers, precision: of the network that shades.
         surface_rate: peak learning rate of the grid: values in cells, deformation and weights before activation.
@@ -45,6 +50,7 @@ class SurfaceGrid:
     kind: ClassVar[str] = "flexicubes"
     start: str | None = None
     resolution: int = 64
+    flatness: float | None = None
     growth_stages: int = 1
     growth_end: float = 0.3
     levels: int = 8
@@ -64,6 +70,8 @@ class SurfaceGrid:
                 "field.resolution must be at least 2 and field.growth_stages at least 0, got "
                 f"{self.resolution} and {self.growth_stages}."
             )
+        if self.flatness is not None and not (math.isfinite(self.flatness) and self.flatness >= 0):
+            raise UsageError(f"field.flatness must be at least 0, got {self.flatness}.")
         if not 0 <= self.growth_end <= 1:
             raise UsageError(f"field.growth_end must lie between 0 and 1, got {self.growth_end}.")
         for name in ("surface_rate", "final_rate"):
@@ -73,8 +81,18 @@ class SurfaceGrid:
     def build(self, bounded: bool, extent: float) -> ShadedSurface:
         """A surface of the region without meaning: for what asks about sizes, or loads the values."""
         del bounded, extent
-        grid = FlexiCubesField(Bounds.cube(1.0), torch.ones((self.resolution + 1,) * 3))
-        return self._around(grid)
+        cells = self.resolution if self.flatness is None else self._first_resolution
+        return self._around(self._grid(Bounds.cube(1.0), torch.ones((cells + 1,) * 3)))
+
+    @property
+    def _first_resolution(self) -> int:
+        return stage_resolutions(self.resolution, self.growth_stages)[0]
+
+    def _grid(self, box: Bounds, values: Float[Tensor, "X Y Z"]) -> FlexiCubes:
+        if self.flatness is None:
+            return FlexiCubesField(box, values)
+        x, y, z = (size - 1 for size in values.shape)
+        return OctreeFlexiCubesField.coarse(box, (x, y, z), self.growth_stages, values)
 
     def started(self, scene: Scene) -> ShadedSurface:
         """The surface that training starts from: the visual hull, or the mesh of ``start``.
@@ -90,12 +108,12 @@ class SurfaceGrid:
             mesh = start_mesh(scene, Path(self.start))
             found = mesh_box(mesh, scene.bounds)
             distances = partial(signed_distance, tree=build_tree(mesh.vertices, mesh.faces))
-        box, cells = cubic_cells(found, stage_resolutions(self.resolution, self.growth_stages)[0])
+        box, cells = cubic_cells(found, self._first_resolution)
         corners = corner_points(box, cells)
         values = distances(corners.reshape(-1, 3)).reshape(corners.shape[:3])
-        return self._around(FlexiCubesField(box, closed_at_border(values, max(box.extent) / max(cells))))
+        return self._around(self._grid(box, closed_at_border(values, max(box.extent) / max(cells))))
 
-    def _around(self, grid: FlexiCubesField) -> ShadedSurface:
+    def _around(self, grid: FlexiCubes) -> ShadedSurface:
         encoding = HashGridEncoding(
             3,
             levels=self.levels,
@@ -114,7 +132,9 @@ class SurfaceGrid:
     def strategies(self, scene: Scene) -> tuple[Strategy, ...]:
         """What makes the cells smaller."""
         del scene
-        return (SurfaceGrowth(self.resolution, self.growth_stages, self.growth_end),)
+        if self.flatness is None:
+            return (SurfaceGrowth(self.resolution, self.growth_stages, self.growth_end),)
+        return (LeafDivision(self.flatness, self.growth_stages, self.growth_end),)
 
 
 def start_mesh(scene: Scene, path: Path) -> Mesh:

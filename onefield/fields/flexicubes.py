@@ -1,9 +1,14 @@
-"""A grid of FlexiCubes: a surface that any loss on its mesh, or on pictures of it, can be minimised over.
+"""FlexiCubes: a surface that any loss on its mesh, or on pictures of it, can be minimised over.
 
-Shen et al., "Flexible isosurface extraction for gradient-based mesh optimization" (2023).
+Shen et al., "Flexible isosurface extraction for gradient-based mesh optimization" (2023). On a grid here, on an octree
+in `onefield.fields.octree_flexicubes`.
 """
 
 from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
@@ -29,20 +34,68 @@ WEIGHT_RANGE = 0.99
 LEAST_SPLIT_WEIGHT = 0.005
 
 
-class FlexiCubesField(Field):
-    """Values, deformation and weights of a grid that fills the domain; all at rest but the values.
+class FlexiCubes(Field):
+    """Values, deformation and weights of cells that fill the domain; all at rest but the values.
 
-    ``distance`` is interpolated from the values of the grid at rest: a distance where these are, and no more than a
-    function with an inside and an outside where losses moved them. The surface itself is `surface`.
+    ``distance`` is interpolated from the values at rest: a distance where these are, and no more than a function with
+    an inside and an outside where losses moved them. The surface itself is `surface`.
 
     Attributes:
-        values: at the corners, negative inside, in parts of the cells' mean side.
+        values: at the corners of cells, negative inside, in parts of `cell_side`.
         deformation: of the corners; ``MOST_DEFORMATION * tanh`` of it in cells.
         corner_weights, edge_weights: alpha and beta of `FlexiCubesWeights`, as ``1 + WEIGHT_RANGE * tanh``.
         split_weights: gamma, as a sigmoid.
     """
 
     provides = frozenset({"distance"})
+    values: nn.Parameter
+    deformation: nn.Parameter
+    corner_weights: nn.Parameter
+    edge_weights: nn.Parameter
+    split_weights: nn.Parameter
+
+    @property
+    @abstractmethod
+    def cells(self) -> tuple[int, int, int]:
+        """Along x, y and z, as many as there are of the smallest size."""
+
+    @property
+    @final
+    def cell_side(self) -> float:
+        """Mean side of the smallest cells, world units: what one of the values stands for."""
+        return mean_side(self.domain, self.cells)
+
+    @abstractmethod
+    def rest_points(self) -> Float[Tensor, "*values 3"]:
+        """Where the values lie without deformation, world units."""
+
+    @abstractmethod
+    def neighbouring_values(self) -> tuple[Float[Tensor, "e"], Float[Tensor, "e"]]:
+        """Values at the lower and upper ends of all edges."""
+
+    @abstractmethod
+    def surface(self, split: str = "diagonal") -> FlexiCubesSurface:
+        """The surface in world units, differentiable in all parameters.
+
+        Splits and errors: see `onefield.kernels.flexicubes.flexicubes`.
+        """
+
+    @final
+    @torch.no_grad()
+    def mesh(self) -> Mesh:
+        """The surface as it stands, float32, each quadrilateral as two triangles."""
+        surface = self.surface()
+        return Mesh(surface.vertices.float(), surface.faces)
+
+    @final
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All in one group: their units make one rate fit them."""
+        return {"encoding": list(self.parameters())}
+
+
+@final
+class FlexiCubesField(FlexiCubes):
+    """FlexiCubes of equal cells, along the axes of a grid."""
 
     def __init__(self, domain: Bounds, values: Float[Tensor, "X Y Z"]) -> None:
         """A grid that gives the surface of dual marching cubes as yet.
@@ -63,25 +116,29 @@ class FlexiCubesField(Field):
         self.domain = domain
         cells = [size - 1 for size in values.shape]
         values = values.detach()
-        self.values = nn.Parameter(values / self._mean_side(cells))
+        self.values = nn.Parameter(values / mean_side(domain, cells))
         self.deformation = nn.Parameter(values.new_zeros((*values.shape, 3)))
         self.corner_weights = nn.Parameter(values.new_zeros((*cells, CORNER_COUNT)))
         self.edge_weights = nn.Parameter(values.new_zeros((*cells, EDGE_COUNT)))
         self.split_weights = nn.Parameter(values.new_zeros(cells))
 
-    def _mean_side(self, cells: list[int]) -> float:
-        return sum(side / count for side, count in zip(self.domain.extent, cells, strict=True)) / 3
-
     @property
     def cells(self) -> tuple[int, int, int]:
-        """Along x, y and z."""
+        """See `FlexiCubes`."""
         x, y, z = self.split_weights.shape
         return x, y, z
 
-    @property
-    def cell_side(self) -> float:
-        """Mean side of a cell, world units: what one of the values stands for."""
-        return self._mean_side(list(self.cells))
+    def rest_points(self) -> Float[Tensor, "X Y Z 3"]:
+        """See `FlexiCubes`."""
+        return corner_points(self.domain, self.cells).to(self.values)
+
+    def neighbouring_values(self) -> tuple[Float[Tensor, "e"], Float[Tensor, "e"]]:
+        """See `FlexiCubes`."""
+        spans = [(axis, self.values.shape[axis] - 1) for axis in range(3)]
+        low, high = (
+            torch.cat([self.values.narrow(axis, first, count).flatten() for axis, count in spans]) for first in (0, 1)
+        )
+        return low, high
 
     def corner_positions(self, corners: Int[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Deformed corners in world units."""
@@ -113,25 +170,14 @@ class FlexiCubesField(Field):
     def _surface_on(self, connectivity: DualConnectivity, split: str) -> FlexiCubesSurface:
         ends = connectivity.crossing_ends()
         cells = connectivity.cells
-        weights = FlexiCubesWeights(
-            alpha=1 + WEIGHT_RANGE * torch.tanh(grid_values(self.corner_weights, cells)),
-            beta=1 + WEIGHT_RANGE * torch.tanh(grid_values(self.edge_weights, cells)),
-            gamma=LEAST_SPLIT_WEIGHT
-            + WEIGHT_RANGE * torch.sigmoid(grid_values(self.split_weights[..., None], cells)[:, 0]),
+        weights = activated(
+            grid_values(self.corner_weights, cells),
+            grid_values(self.edge_weights, cells),
+            grid_values(self.split_weights[..., None], cells)[:, 0],
         )
         low_values, high_values = (grid_values(self.values[..., None], end)[:, 0] for end in ends)
         low_points, high_points = (self.corner_positions(end) for end in ends)
         return flexicubes_on(connectivity, (low_values, high_values), (low_points, high_points), weights, split=split)
-
-    @torch.no_grad()
-    def mesh(self) -> Mesh:
-        """The surface as it stands, float32, each quadrilateral as two triangles."""
-        surface = self.surface()
-        return Mesh(surface.vertices.float(), surface.faces)
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All in one group: their units make one rate fit them."""
-        return {"encoding": list(self.parameters())}
 
     def _evaluate(
         self,
@@ -144,6 +190,22 @@ class FlexiCubesField(Field):
             return Sample()
         values = dense_grid(self.domain.to_unit(points), None, self.values[..., None], "linear")
         return Sample(distance=values[:, 0] * self.cell_side)
+
+
+def mean_side(domain: Bounds, cells: Sequence[int]) -> float:
+    """Of so many cells along each axis that fill a box, world units."""
+    return sum(side / count for side, count in zip(domain.extent, cells, strict=True)) / 3
+
+
+def activated(
+    corners: Float[Tensor, "n 8"], edges: Float[Tensor, "n 12"], splits: Float[Tensor, "n"]
+) -> FlexiCubesWeights:
+    """Weights of cells by what is trained in their place."""
+    return FlexiCubesWeights(
+        alpha=1 + WEIGHT_RANGE * torch.tanh(corners),
+        beta=1 + WEIGHT_RANGE * torch.tanh(edges),
+        gamma=LEAST_SPLIT_WEIGHT + WEIGHT_RANGE * torch.sigmoid(splits),
+    )
 
 
 def corner_points(domain: Bounds, cells: tuple[int, int, int]) -> Float[Tensor, "X Y Z 3"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -12,8 +13,9 @@ from onefield.errors import UsageError
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.spherical_harmonics import SphericalHarmonicsEncoding
 from onefield.fields.field import Field
-from onefield.fields.flexicubes import FlexiCubesField, corner_points
+from onefield.fields.flexicubes import FlexiCubes, FlexiCubesField, corner_points
 from onefield.fields.networks.mlp import Mlp
+from onefield.fields.octree_flexicubes import OctreeFlexiCubesField
 from onefield.kernels.point_mesh import build_tree, signed_distance
 from onefield.types import Bounds, FlexiCubesSurface, Mesh, Sample
 
@@ -43,7 +45,7 @@ class HasSurface(Protocol):
 
 @final
 class ShadedSurface(Field):
-    """A grid of FlexiCubes, and a network that shades its points.
+    """FlexiCubes, on a grid or an octree, and a network that shades the points of their surface.
 
     The network is given features of the place, the normal and the direction in which the surface mirrors the eye, as
     neural deferred shading (Worchel et al. 2022) gives it place, normal and direction: where light shows how a surface
@@ -61,7 +63,7 @@ class ShadedSurface(Field):
     def __init__(
         self,
         domain: Bounds,
-        grid: FlexiCubesField,
+        grid: FlexiCubes,
         encoding: Encoding,
         width: int = 64,
         hidden_layers: int = 2,
@@ -81,14 +83,14 @@ class ShadedSurface(Field):
         if encoding.input_dimension != 3:
             raise UsageError(f"A surface's colours need an encoding of 3-D points, got {encoding.input_dimension}-D.")
         self.domain = domain
-        self.grid = grid
+        self.grid: FlexiCubes = grid
         self.encoding = encoding
         self.harmonics = SphericalHarmonicsEncoding()
         inputs = encoding.output_dimension + 2 * self.harmonics.output_dimension
         self.network = Mlp(inputs, _COLOR_CHANNELS, width, hidden_layers, precision=precision)
 
     def surface(self, split: str = "diagonal") -> FlexiCubesSurface:
-        """See `HasSurface` and `onefield.fields.flexicubes.FlexiCubesField.surface`."""
+        """See `HasSurface` and `onefield.fields.flexicubes.FlexiCubes.surface`."""
         return self.grid.surface(split)
 
     def mesh(self) -> Mesh:
@@ -111,13 +113,31 @@ class ShadedSurface(Field):
             domain: box of the new grid.
             cells: along its axes.
         """
-        mesh = self.mesh()
-        points = corner_points(domain, cells).reshape(-1, 3).to(mesh.vertices)
         size = [count + 1 for count in cells]
-        # a surface without faces has its inside nowhere
-        away = points.new_full((len(points),), domain.diagonal)
-        distances = signed_distance(points, build_tree(mesh.vertices, mesh.faces)) if len(mesh.faces) else away
+        distances = self._distance_function()(corner_points(domain, cells).reshape(-1, 3))
         self.grid = FlexiCubesField(domain, closed_at_border(distances.reshape(size), min(domain.extent) / max(cells)))
+
+    def refine(self, flatness: float) -> None:
+        """Halves leaves of an octree where the surface is not flat, with new parameters: the same surface, at rest.
+
+        Args:
+            flatness: see `onefield.fields.octree_flexicubes.OctreeFlexiCubesField.refine`.
+
+        Raises:
+            UsageError: the surface is that of a grid.
+        """
+        if not isinstance(self.grid, OctreeFlexiCubesField):
+            raise UsageError("Only FlexiCubes on an octree are refined where they bend; regrid makes all cells finer.")
+        self.grid.refine(self._distance_function(), flatness)
+
+    def _distance_function(self) -> Callable[[Tensor], Tensor]:
+        """Signed distances of points from the surface as it stands."""
+        mesh = self.mesh()
+        if not len(mesh.faces):
+            # the inside is nowhere
+            return lambda points: points.new_full((len(points),), self.grid.domain.diagonal)
+        tree = build_tree(mesh.vertices, mesh.faces)
+        return lambda points: signed_distance(points.to(mesh.vertices), tree)
 
     def resize(self, cells: tuple[int, int, int]) -> None:
         """Puts a grid of other size in the place of this one, whose values a checkpoint will bring."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onefield.errors import UsageError
@@ -77,15 +77,49 @@ def balanced_octree(cells: tuple[int, int, int], divided: Sequence[Bool[Tensor, 
     for finer, coarser in pairwise(masks):
         near = pool(finer.float()[None, None], 3, stride=1, padding=1)
         coarser |= pool(near, 2)[0, 0] > 0
+    device = masks[0].device if masks else None
     lows, sizes = [], []
     for level in range(len(masks) + 1):
         shape = [count >> level for count in cells]
-        leaf = _halved(masks[level]) if level < len(masks) else torch.ones(shape, dtype=torch.bool)
+        leaf = _halved(masks[level]) if level < len(masks) else torch.ones(shape, dtype=torch.bool, device=device)
         if level:
             leaf = leaf & ~masks[level - 1]
         lows.append(leaf.nonzero() << level)
         sizes.append(torch.full_like(lows[-1][:, 0], 1 << level))
     return octree_of(cells, torch.cat(lows), torch.cat(sizes))
+
+
+def equal_leaves(cells: tuple[int, int, int], levels: int) -> Octree:
+    """Leaves of one size.
+
+    Args:
+        cells: of the smallest size, along each axis.
+        levels: how often a leaf can be halved; its side is 2 to this power.
+
+    Raises:
+        UsageError: leaves of this size do not fill the cells.
+    """
+    side = 1 << levels
+    if levels < 0 or min(cells) < side or any(count % side for count in cells):
+        raise UsageError(f"{cells} cells can't be filled by leaves of side {side}; take multiples of it.")
+    # on the CPU also where sizes are asked for without values
+    counts = [torch.arange(0, count, side, device="cpu") for count in cells]
+    lows = torch.cartesian_prod(*counts)
+    return octree_of(cells, lows, torch.full_like(lows[:, 0], side))
+
+
+def divide_leaves(octree: Octree, leaves: Bool[Tensor, "L"]) -> Octree:
+    """The octree in which at least these leaves are eight each; those of side 1 stay."""
+    levels = int(octree.sizes.max()).bit_length() - 1
+    if not levels:
+        return octree
+    masks = []
+    for level in range(1, levels + 1):
+        side = 1 << level
+        parted = (octree.sizes < side) | (leaves & (octree.sizes == side))
+        masks.append(torch.zeros([count >> level for count in octree.cells], dtype=torch.bool, device=leaves.device))
+        masks[-1][tuple((octree.lows[parted] >> level).T)] = True
+    return balanced_octree(octree.cells, masks)
 
 
 def octree_of(cells: tuple[int, int, int], lows: Int[Tensor, "L 3"], sizes: Int[Tensor, "L"]) -> Octree:
@@ -97,6 +131,34 @@ def octree_of(cells: tuple[int, int, int], lows: Int[Tensor, "L 3"], sizes: Int[
     _, y, z = (count + 1 for count in cells)
     nodes = torch.stack((keys // (y * z), keys // z % y, keys % z), dim=1)
     return Octree(cells, lows, sizes, nodes, rows)
+
+
+def corner_shares(places: Float[Tensor, "n 3"]) -> Float[Tensor, "n 8"]:
+    """Of a cube's corners at places in it, 0 to 1 along each axis: linear along each."""
+    upper = torch.as_tensor(CORNERS, device=places.device).bool()
+    return torch.where(upper, places[:, None], 1 - places[:, None]).prod(2)
+
+
+def bent(
+    at_corners: Float[Tensor, "n 8"],
+    values: Float[Tensor, "n m"],
+    places: Float[Tensor, "m 3"],
+    tolerance: float | Float[Tensor, "n"],
+) -> Bool[Tensor, "n"]:
+    """Cubes with values of both signs that are not linear along each axis.
+
+    Args:
+        at_corners: of each cube.
+        values: within each cube, its corners included.
+        places: where, 0 to 1 along each axis.
+        tolerance: by which values may lie beside what the corners say, on the way along the mean slope; sides of a
+            cube, one for all or one each.
+    """
+    crossed = (values < 0).any(1) & (values >= 0).any(1)
+    # mean difference along each axis, a side
+    differences = (2 * torch.as_tensor(CORNERS, device=values.device) - 1).to(values) / 4
+    slope = (at_corners @ differences).norm(dim=1)
+    return crossed & ((values - at_corners @ corner_shares(places).T).abs().amax(1) > tolerance * slope)
 
 
 def _keys(places: Tensor, cells: tuple[int, int, int]) -> Tensor:

@@ -131,19 +131,37 @@ def _nothing(empty: Tensor) -> OctreeConnectivity:
     )
 
 
-def _cut_edges(octree: Octree, inside: Tensor) -> _Edges:
-    starts, axes = (torch.as_tensor(table, device=inside.device) for table in (EDGE_STARTS, EDGE_AXES))
-    low, high = octree.corners[:, starts], octree.corners[:, starts + (1 << axes)]
-    leaves, numbers = (inside[low] != inside[high]).nonzero(as_tuple=True)
-    low, high, axis, length = low[leaves, numbers], high[leaves, numbers], axes[numbers], octree.sizes[leaves]
-    units = torch.eye(3, dtype=torch.int64, device=inside.device)
+def minimal_edges(
+    octree: Octree, leaves: Int[Tensor, "n"], numbers: Int[Tensor, "n"]
+) -> tuple[Int[Tensor, "e"], Int[Tensor, "e"], Int[Tensor, "e"], Int[Tensor, "e"]]:
+    """Edges of leaves that no finer leaf halves, each once.
+
+    Args:
+        leaves: which ones' edges.
+        numbers: which of the twelve.
+
+    Returns:
+        Rows of their lower and upper nodes, axes and lengths, in the order of ``low * 3 + axis``.
+    """
+    starts, axes = (torch.as_tensor(table, device=leaves.device) for table in (EDGE_STARTS, EDGE_AXES))
+    axis, length = axes[numbers], octree.sizes[leaves]
+    low = octree.corners[leaves, starts[numbers]]
+    high = octree.corners[leaves, starts[numbers] + (1 << axis)]
+    units = torch.eye(3, dtype=torch.int64, device=leaves.device)
     middles = octree.find_nodes(octree.nodes[low] + units[axis] * (length // 2)[:, None])
     # of the smallest edges the lower end itself is found
     whole = (middles < 0) | (length == 1)
     low, high, axis, length = (part[whole] for part in (low, high, axis, length))
     keys, of_key = (low * 3 + axis).unique(return_inverse=True)
     one = torch.zeros_like(keys).index_copy(0, of_key, torch.arange(len(of_key), device=keys.device))
-    low, high, axis, length = (part[one] for part in (low, high, axis, length))
+    return low[one], high[one], axis[one], length[one]
+
+
+def _cut_edges(octree: Octree, inside: Tensor) -> _Edges:
+    starts, axes = (torch.as_tensor(table, device=inside.device) for table in (EDGE_STARTS, EDGE_AXES))
+    ends = inside[octree.corners]
+    leaves, numbers = (ends[:, starts] != ends[:, starts + (1 << axes)]).nonzero(as_tuple=True)
+    low, high, axis, length = minimal_edges(octree, leaves, numbers)
     around = torch.as_tensor(RING_OFFSETS, device=inside.device)[axis]
     return _Edges(low, high, axis, length, octree.find_leaves(octree.nodes[low][:, None] + around))
 

@@ -24,7 +24,7 @@ from onefield.kernels.flexicubes import (
     weighted_vertices,
 )
 from onefield.kernels.marching_cubes_tables import CORNERS, EDGE_COUNT
-from onefield.kernels.octree import Octree
+from onefield.kernels.octree import Octree, corner_shares
 from onefield.kernels.octree_connectivity import OctreeConnectivity, octree_connectivity
 from onefield.types import FlexiCubesSurface
 
@@ -79,7 +79,7 @@ def octree_flexicubes_on(
     leaves = connectivity.vertex_leaves.index_select(0, connectivity.crossing_vertices)
     places = [_within(octree, leaves, end, positions.dtype) for end in (low, high)]
     at_corners = weights.alpha.index_select(0, leaves)
-    alpha = tuple((at_corners * _corner_shares(place)).sum(1) for place in places)
+    alpha = tuple((at_corners * corner_shares(place)).sum(1) for place in places)
     shares = _edge_shares((places[0] + places[1]) / 2, connectivity.crossing_axes)
     beta = (weights.beta.index_select(0, leaves) * shares).sum(1)
     gamma = weights.gamma.index_select(0, connectivity.vertex_leaves)
@@ -125,16 +125,10 @@ def _within(octree: Octree, leaves: Tensor, nodes: Tensor, dtype: torch.dtype) -
     return steps.to(dtype) / octree.sizes.index_select(0, leaves)[:, None]
 
 
-def _corner_shares(places: Tensor) -> Tensor:
-    """Of a leaf's corners at places in it, linear along each axis."""
-    upper = torch.as_tensor(CORNERS, device=places.device).bool()
-    return torch.where(upper, places[:, None], 1 - places[:, None]).prod(2)
-
-
 def _edge_shares(places: Tensor, axes: Tensor) -> Tensor:
     """Of a leaf's edges, at places on edges along an axis; linear along both others."""
     units = torch.eye(3, dtype=torch.bool, device=places.device)
-    corners = _corner_shares(torch.where(units[axes], 0.0, places))
+    corners = corner_shares(torch.where(units[axes], 0.0, places))
     # the edges along an axis come in the order of their lower corners, which alone have shares now
     starts = torch.as_tensor(CORNERS, device=places.device).T[axes] == 0
     along = corners[starts].reshape(-1, 4)

@@ -61,17 +61,16 @@ def bending(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[
     return (1 - (around * own[:, None]).sum(2)).mean() if len(faces) else vertices.sum() * 0
 
 
-def sign_changes(values: Float[Tensor, "X Y Z"]) -> Float[Tensor, ""]:
-    """Mean disagreement of a grid's neighbours of different sign, each held against the other's sign; 0 without any.
+def sign_changes(low: Float[Tensor, "e"], high: Float[Tensor, "e"]) -> Float[Tensor, ""]:
+    """Mean disagreement of neighbours of different sign, each held against the other's sign; 0 without any.
 
     Shen et al. (2023), section 4.4, after Munkberg et al. (2022): what no picture shows closes by itself in time.
+
+    Args:
+        low, high: values at the ends of a grid's edges.
     """
-    losses = []
-    for axis in range(3):
-        low = values.narrow(axis, 0, values.shape[axis] - 1)
-        high = values.narrow(axis, 1, values.shape[axis] - 1)
-        differ = (low < 0) != (high < 0)
-        for one, other in ((low[differ], high[differ]), (high[differ], low[differ])):
-            losses.append(binary_cross_entropy_with_logits(one, (other >= 0).to(one.dtype), reduction="none"))
-    together = torch.cat(losses)
-    return together.mean() if together.numel() else values.sum() * 0
+    differ = (low < 0) != (high < 0)
+    one, other = torch.cat((low[differ], high[differ])), torch.cat((high[differ], low[differ]))
+    if not one.numel():
+        return low.sum() * 0
+    return binary_cross_entropy_with_logits(one, (other >= 0).to(one.dtype))

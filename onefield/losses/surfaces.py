@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from onefield.fields.flexicubes import FlexiCubesField
+from onefield.fields.flexicubes import FlexiCubes
 from onefield.losses.meshes import bending, developability, sign_changes
 from onefield.losses.term import Evidence, LossTerm
 from onefield.types import FlexiCubesSurface
@@ -21,9 +21,9 @@ SIGN_CHANGES_LEFT, SIGN_CHANGES_UNTIL = 0.05, 0.25
 DEVELOPABILITY_FROM = 0.8
 
 
-def surface_grid(evidence: Evidence) -> FlexiCubesField | None:
-    """The grid of FlexiCubes in the field that is trained; None where it has none."""
-    return next((module for module in evidence.field.modules() if isinstance(module, FlexiCubesField)), None)
+def surface_grid(evidence: Evidence) -> FlexiCubes | None:
+    """The FlexiCubes in the field that is trained; None where it has none."""
+    return next((module for module in evidence.field.modules() if isinstance(module, FlexiCubes)), None)
 
 
 def deviation_term(weight: float = 0.5) -> LossTerm:
@@ -48,14 +48,14 @@ def developability_term(weight: float = 0.1) -> LossTerm:
 
 
 def sign_changes_term(weight: float = 0.2) -> LossTerm:
-    """`onefield.losses.meshes.sign_changes` of the grid's values: closes what no photo shows."""
+    """`onefield.losses.meshes.sign_changes` of values at the ends of edges: closes what no photo shows."""
 
     def evaluate(evidence: Evidence) -> Tensor:
         grid = surface_grid(evidence)
         if grid is None:
             return evidence.prediction.new_zeros(())
         share = min(1.0, evidence.progress / SIGN_CHANGES_UNTIL)
-        return (1 + (SIGN_CHANGES_LEFT - 1) * share) * sign_changes(grid.values)
+        return (1 + (SIGN_CHANGES_LEFT - 1) * share) * sign_changes(*grid.neighbouring_values())
 
     return LossTerm("sign_changes", weight, evaluate)
 

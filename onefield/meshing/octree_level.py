@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onefield.kernels.marching_cubes_tables import CORNERS
-from onefield.kernels.octree import Octree, balanced_octree
+from onefield.kernels.octree import Octree, balanced_octree, bent
 from onefield.kernels.octree_flexicubes import octree_flexicubes, octree_weights_at_rest
 from onefield.meshing.lattice import BEYOND, BLOCK
 
@@ -66,18 +66,12 @@ def _bent(volume: Tensor, side: int, flatness: float) -> Bool[Tensor, "x y z"]:
         sign * torch.nn.functional.max_pool3d(sign * volume[None, None], side + 1, stride=side)[0, 0]
         for sign in (-1, 1)
     )
-    bent = (lowest < 0) & (highest >= 0)
-    blocks = bent.nonzero()
+    found = (lowest < 0) & (highest >= 0)
     inner = torch.cartesian_prod(*[torch.arange(side + 1)] * 3)
-    shares = torch.where(torch.as_tensor(CORNERS).bool(), inner[:, None] / side, 1 - inner[:, None] / side).prod(2)
-    corners = torch.as_tensor(CORNERS)
-    # mean difference along each axis, a cell
-    differences = (2 * corners - 1).to(volume) / (4 * side)
-    for part in blocks.split(max(1, _CHUNK // len(inner))):
+    corners = torch.as_tensor(CORNERS) * side
+    for part in found.nonzero().split(max(1, _CHUNK // len(inner))):
         places = part[:, None] * side
         values = volume[tuple((places + inner).unbind(2))]
-        at_corners = volume[tuple((places + corners * side).unbind(2))]
-        slope = (at_corners @ differences).norm(dim=1)
-        off = (values - at_corners @ shares.T).abs().amax(1)
-        bent[tuple(part.T)] = off > flatness * slope
-    return bent
+        at_corners = volume[tuple((places + corners).unbind(2))]
+        found[tuple(part.T)] = bent(at_corners, values, inner / side, flatness / side)
+    return found

@@ -39,8 +39,8 @@ def export_run_solid(opened: Run, path: Path, options: MeshOptions) -> tuple[Exp
     grid = field.grid if isinstance(field, ShadedSurface) else field
     if not isinstance(grid, FlexiCubesField):
         raise UsageError(
-            f"{path.name} is to hold a solid, which runs of --method flexicubes have, but {opened.folder.path} has "
-            f"{type(grid).__name__}; write its surface to .glb, .ply, .obj, .stl or .usda."
+            f"{path.name} is to hold a solid, which runs of --method flexicubes on a grid have; {opened.folder.path} "
+            f"has {type(grid).__name__}; write its surface to .glb, .ply, .obj, .stl or .usda."
         )
     if replace(options, up=AS_EXTRACTED.up, scale=AS_EXTRACTED.scale) != AS_EXTRACTED:
         raise UsageError(f"{path.name} is to hold a solid, for which only --up and --scale can be chosen.")

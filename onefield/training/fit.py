@@ -20,7 +20,7 @@ from onefield.data.tiled_images import TiledImage
 from onefield.errors import UsageError
 from onefield.fields.bayesian_tucker import BayesianTucker
 from onefield.fields.field import Field
-from onefield.fields.flexicubes import FlexiCubesField
+from onefield.fields.flexicubes import FlexiCubes
 from onefield.training.closest_points import ClosestPointSource
 from onefield.training.conditioning import condition, refuse_posterior, withheld
 from onefield.training.fit_methods import FitMethod, FitParts, LearnedStart, joined, methods_of
@@ -141,7 +141,7 @@ def _fit_whole(
             found["seconds"] = time.perf_counter() - began
             return _scored(Fitted(grid, target, loaded.kind, (), found, recipe), loaded, generator)
     trained = _start(field, recipe, target, seed)
-    if isinstance(trained, FlexiCubesField) and isinstance(loaded, Shape) and by_recipe:
+    if isinstance(trained, FlexiCubes) and isinstance(loaded, Shape) and by_recipe:
         start_at(trained, loaded)
     shown, held = withheld(loaded, generator) if isinstance(trained, BayesianTucker) else (loaded, None)
     parts = _begun(chosen, trained, shown, target, generator)
@@ -296,7 +296,7 @@ def _name_of(field: Field) -> str:
     """The recipe by which a field of the caller's own is trained."""
     if "closest_point" in field.provides:
         return CLOSEST_POINT_NAME
-    return "flexicubes" if isinstance(field, FlexiCubesField) else "siren"
+    return "flexicubes" if isinstance(field, FlexiCubes) else "siren"
 
 
 def _source(
@@ -311,7 +311,7 @@ def _source(
         return ClosestPointSource(signal, draws, generator)
     if isinstance(signal, Points):
         return PointSource(signal, generator)
-    if isinstance(field, FlexiCubesField) and isinstance(signal, Shape):
+    if isinstance(field, FlexiCubes) and isinstance(signal, Shape):
         return MeshViews(signal, max(field.cells), generator)
     if isinstance(signal, Shape):
         return ShapeSamples(signal, draws, generator)

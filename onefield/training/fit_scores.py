@@ -8,7 +8,7 @@ import torch
 
 from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
-from onefield.fields.flexicubes import FlexiCubesField
+from onefield.fields.flexicubes import FlexiCubes
 from onefield.training.closest_points import score_closest_points
 from onefield.training.fit_samples import shape_samples
 from onefield.training.fitted import Fitted
@@ -43,7 +43,7 @@ def _score_shape(fitted: Fitted, shape: Shape, generator: torch.Generator) -> di
     low, high = corners.amin(0), corners.amax(0)
     uniform = low + (high - low) * torch.rand(_HELD_OUT, 3, generator=generator)
     # FlexiCubes are their surface, whatever the values of their grid
-    distance = Shape.of(fitted.field.mesh()).distance if isinstance(fitted.field, FlexiCubesField) else fitted
+    distance = Shape.of(fitted.field.mesh()).distance if isinstance(fitted.field, FlexiCubes) else fitted
     agreement = intersection_over_union(distance(uniform) <= 0, shape.contains(uniform))
     near = shape_samples(shape, _HELD_OUT // 4, generator)[_HELD_OUT // 16 :]
     error = (distance(near) - shape.distance(near)).abs().mean().item() / shape.scale

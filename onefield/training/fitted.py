@@ -13,7 +13,7 @@ from torch import Tensor
 from onefield.data.signals import Signal, cell_centers
 from onefield.errors import DataError, UsageError, first_line
 from onefield.fields.field import Field
-from onefield.fields.flexicubes import FlexiCubesField
+from onefield.fields.flexicubes import FlexiCubes
 from onefield.training.closest_points import open_surface_of
 from onefield.training.point_fit import surface_of
 from onefield.training.recipes import Recipe, Target, build_field
@@ -76,7 +76,7 @@ class Fitted:
         Args:
             resolution: of the mesh, cells along the domain's side; FlexiCubes have their own.
         """
-        if isinstance(self.field, FlexiCubesField):
+        if isinstance(self.field, FlexiCubes):
             return self.field.mesh()
         if self.target.quantity == "closest_point":
             return open_surface_of(self.field, resolution)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from onefield.cameras import Cameras
 from onefield.data.signals import Shape
-from onefield.fields.flexicubes import FlexiCubesField, corner_points
+from onefield.fields.flexicubes import FlexiCubes
+from onefield.fields.octree_flexicubes import OctreeFlexiCubesField
 from onefield.kernels.silhouettes import face_neighbours
 from onefield.meshing.preview import orbit_camera
 from onefield.renderers.mesh_rasterizer import MeshPicture, rasterize_mesh
@@ -38,7 +39,7 @@ class MeshViews:
         self._size = PIXELS_A_CELL * resolution
         self._generator = generator
 
-    def loss(self, field: FlexiCubesField, batch: int) -> Tensor:
+    def loss(self, field: FlexiCubes, batch: int) -> Tensor:
         """Of as many views as ``batch`` says: masks, depths and normals, and the surface's deviations."""
         half = self._shape.scale / 2
         surface = field.surface("center")
@@ -76,9 +77,12 @@ def picture_loss(seen: MeshPicture, truth: MeshPicture, unit: float) -> Tensor:
     return MASK * mask + DEPTH * depth + NORMAL * normal
 
 
-def start_at(field: FlexiCubesField, shape: Shape) -> None:
-    """Starts a grid at a shape's signed distances at its corners."""
-    points = corner_points(field.domain, field.cells)
-    distances = shape.distance(points.reshape(-1, 3)).reshape(points.shape[:3])
+def start_at(field: FlexiCubes, shape: Shape) -> None:
+    """Starts FlexiCubes at a shape's signed distances, on an octree with small leaves where the shape bends."""
+    if isinstance(field, OctreeFlexiCubesField):
+        for _ in range(field.halvings):
+            field.refine(shape.distance)
+        return
+    distances = shape.distance(field.rest_points().reshape(-1, 3)).reshape(field.values.shape)
     with torch.no_grad():
         field.values.copy_(distances / field.cell_side)

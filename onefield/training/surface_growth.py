@@ -1,13 +1,15 @@
-"""Grids of FlexiCubes that start coarse and get finer."""
+"""FlexiCubes that start coarse and get finer: grids everywhere, octrees where the surface bends."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from onefield.errors import DataError
 from onefield.fields.field import Field
+from onefield.fields.octree_flexicubes import OctreeFlexiCubesField
 from onefield.fields.shaded_surface import ShadedSurface
 from onefield.training.method import Strategy
 from onefield.training.optimizer import Adam
@@ -37,7 +39,7 @@ class SurfaceGrowth(Strategy):
         while self.stage < len(self.thresholds) and progress >= self.thresholds[self.stage]:
             self.stage += 1
             field.regrid(*cubic_cells(field.grid.domain, self.resolutions[self.stage]))
-            self._tell(field, optimizer)
+            _tell(field, optimizer)
 
     def match(self, field: Field, saved: dict[str, Tensor], optimizer: Adam | None = None) -> None:
         """Takes the stage whose resolution a checkpoint's grid has.
@@ -56,11 +58,62 @@ class SurfaceGrowth(Strategy):
         self.stage = self.resolutions.index(max(found))
         field.resize(found)
         if optimizer is not None:
-            self._tell(field, optimizer)
+            _tell(field, optimizer)
 
-    def _tell(self, field: ShadedSurface, optimizer: Adam) -> None:
-        for name, parameter in field.grid.named_parameters():
-            optimizer.replace(_GRID + name, parameter)
+
+class LeafDivision(Strategy):
+    """Halves the leaves of a surface's octree in stages, where the surface bends; the surface stays."""
+
+    def __init__(self, flatness: float, stages: int, end: float) -> None:
+        """Says when; the octree's leaves are all of one size before the first stage.
+
+        Args:
+            flatness: see `onefield.fields.octree_flexicubes.OctreeFlexiCubesField.refine`.
+            stages: how often.
+            end: share of the run at which the last stage is reached.
+        """
+        self.flatness = flatness
+        self.thresholds = [end * stage / stages for stage in range(1, stages + 1)]
+        self.stage = 0
+
+    def before_step(self, field: Field, optimizer: Adam, progress: float) -> None:
+        """Halves leaves where the next stage's share of the run is reached."""
+        assert isinstance(field, ShadedSurface)
+        while self.stage < len(self.thresholds) and progress >= self.thresholds[self.stage]:
+            self.stage += 1
+            field.refine(self.flatness)
+            _tell(field, optimizer)
+
+    def state(self) -> dict[str, Tensor]:
+        """The stage, which an octree does not tell: there may be nothing to halve."""
+        return {"stage": torch.tensor(self.stage)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Takes over the stage."""
+        self.stage = int(state["stage"])
+
+    def match(self, field: Field, saved: dict[str, Tensor], optimizer: Adam | None = None) -> None:
+        """Takes the leaves of a checkpoint's octree.
+
+        Raises:
+            DataError: the checkpoint has none, or broken ones.
+        """
+        assert isinstance(field, ShadedSurface)
+        assert isinstance(field.grid, OctreeFlexiCubesField)
+        leaves = [saved[_GRID + name] for name in ("lows", "sizes") if _GRID + name in saved]
+        if len(leaves) != 2:
+            raise DataError(
+                "The checkpoint's surface has no octree, but this configuration has field.flatness; use the "
+                "configuration that the run was trained with."
+            )
+        field.grid.take_saved_octree(*leaves)
+        if optimizer is not None:
+            _tell(field, optimizer)
+
+
+def _tell(field: ShadedSurface, optimizer: Adam) -> None:
+    for name, parameter in field.grid.named_parameters():
+        optimizer.replace(_GRID + name, parameter)
 
 
 def stage_resolutions(resolution: int, stages: int) -> list[int]:

@@ -79,6 +79,26 @@ def test_a_run_that_stops_goes_on_to_the_same_numbers(scene, trained, tmp_path):
     assert {name for name, tensor in found.items() if not torch.equal(tensor, expected[name])} == set()
 
 
+def test_a_run_on_an_octree_goes_on_and_has_fewer_faces(scene, tmp_path):
+    changes = [*CHANGES, "field.resolution=64", "field.flatness=0.1", "field.growth_stages=2"]
+    config = configure(scene, "flexicubes", steps=12, changes=changes)
+    opened = start_run(config, tmp_path / "run")
+    hull = _mean_distance(opened)
+    steps = iter(range(1000))
+    # between the two stages
+    run(opened, should_stop=lambda: next(steps) >= 2)
+    again = open_run(tmp_path / "run", trained=False)
+    assert run(again, resume=True).step == 12
+    found = open_run(tmp_path / "run")
+    grid = found.method.field.grid
+    assert set(grid.sizes.tolist()) == {1, 2, 4}
+    assert report_mesh(grid.mesh()).watertight
+    # each stage takes a little off a round shape, which few steps hardly bring back, in large cells the most
+    assert _mean_distance(found) < 1.5 * hull
+    inside = grid.values[grid.corners] < 0
+    assert int(grid.sizes[inside.any(1) & ~inside.all(1)].max()) > 1
+
+
 def test_views_are_scored_and_paths_are_rendered(trained, tmp_path, capsys):
     evaluate.run_command(trained, json=True)
     assert json.loads(capsys.readouterr().out)["psnr"] > 22

@@ -1,5 +1,7 @@
 """Surfaces fitted to pictures: a box from its own views, and what the loss of two pictures says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import trimesh
@@ -13,6 +15,7 @@ from onefield.renderers.mesh_rasterizer import rasterize_mesh
 from onefield.training.fit import fit
 from onefield.training.fitted import load_fitted
 from onefield.training.mesh_views import MeshViews, picture_loss, start_at
+from onefield.training.recipes import recipe_for
 from onefield.types import Mesh
 
 
@@ -52,6 +55,18 @@ def test_a_fit_by_name_starts_at_the_shape_and_is_saved(tmp_path):
     assert torch.equal(again.vertices, fitted.reconstruction().vertices)
     with pytest.raises(UsageError, match="fits meshes, no image"):
         fit(torch.rand(8, 8), "flexicubes")
+
+
+def test_a_fit_on_an_octree_has_large_faces_where_the_shape_is_flat(tmp_path):
+    shape = Shape.of(turned_box())
+    recipe = replace(recipe_for("adaptive-flexicubes", shape), options={"resolution": 32})
+    fitted = fit(shape, recipe, steps=2)
+    assert set(fitted.field.sizes.tolist()) == {1, 2, 4}
+    assert report_mesh(fitted.field.mesh()).watertight
+    assert fitted.metrics["iou"] > 0.95
+    fitted.save(tmp_path / "field.safetensors")
+    again = load_fitted(tmp_path / "field.safetensors").reconstruction()
+    assert torch.equal(again.vertices, fitted.reconstruction().vertices)
 
 
 def test_distances_of_the_shape_are_a_grids_start():

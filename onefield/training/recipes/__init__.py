@@ -16,7 +16,7 @@ from onefield.training.recipes.closest_point import CLOSEST_POINT
 from onefield.training.recipes.completion import completed_field
 from onefield.training.recipes.coordinate_networks import COORDINATE_NETWORKS
 from onefield.training.recipes.dense_grid import DENSE_GRID
-from onefield.training.recipes.flexicubes import FLEXICUBES
+from onefield.training.recipes.flexicubes import ADAPTIVE_FLEXICUBES, FLEXICUBES
 from onefield.training.recipes.fourier import FOURIER
 from onefield.training.recipes.functional import FUNCTIONAL
 from onefield.training.recipes.hash_grid import HASH_GRID
@@ -46,7 +46,7 @@ _REPRESENTATIONS = {
     each.name: each for each in (DENSE_GRID, FOURIER, HASH_GRID, *COORDINATE_NETWORKS, SIREN, *LOW_RANK, *FUNCTIONAL)
 }
 # Of surfaces alone.
-_SURFACES = {each.name: each for each in (CLOSEST_POINT, FLEXICUBES)}
+_SURFACES = {each.name: each for each in (CLOSEST_POINT, FLEXICUBES, ADAPTIVE_FLEXICUBES)}
 _SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "grid": slice_grid_field,
     "orex": orex_field,
