@@ -50,6 +50,14 @@ def read(content: bytes, path: Path) -> Mesh:
     corners = _binary_corners(content)
     if corners is None:
         corners = _text_corners(content, path)
+    broken = ~np.isfinite(corners).all(axis=(1, 2))
+    if broken.any():
+        # before anything is computed, where a damaged number could be one that the processor warns of
+        first = int(broken.argmax())
+        raise DataError(
+            f"{path} is damaged: triangle {first} has a corner that is no finite number ({int(broken.sum())} of "
+            f"{len(corners)} have); write it again."
+        )
     # adding zero turns -0.0, which compares equal but differs in its bits, into 0.0
     positions, faces = np.unique(corners.reshape(-1, 3) + 0.0, axis=0, return_inverse=True)
     return mesh_from_arrays(positions, faces.reshape(-1, 3))

@@ -277,6 +277,17 @@ def test_damaged_files_end_in_a_sentence_or_a_mesh(tmp_path, suffix, data):
     assert str(path) in message
 
 
+@pytest.mark.filterwarnings("error")
+def test_broken_numbers_of_stl_end_in_one_sentence(tmp_path):
+    path = export_mesh(ball(), tmp_path / "ball.stl").path
+    content = bytearray(path.read_bytes())
+    # a signalling NaN, of which any sum warns, in the second triangle's first corner
+    content[84 + 50 + 12 : 84 + 50 + 16] = b"\x01\x00\x80\x7f"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"ball\.stl is damaged: triangle 1 has a corner that is no finite number"):
+        read_mesh(path)
+
+
 def test_hostile_counts_do_not_reserve_memory(tmp_path):
     path = tmp_path / "huge.ply"
     path.write_text("ply\nformat ascii 1.0\nelement vertex 99999999999\nproperty float x\nend_header\n")
