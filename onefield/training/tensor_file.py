@@ -55,7 +55,8 @@ class TensorFile:
         from safetensors import SafetensorError, safe_open
 
         if not Path(path).is_file():
-            raise DataError(f"{path} does not exist; {self.cure}.")
+            missing = "is a folder, no file" if Path(path).is_dir() else "does not exist"
+            raise DataError(f"{path} {missing}; {self.cure}.")
         try:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {}).get(self.key, "null"))

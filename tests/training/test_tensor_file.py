@@ -24,6 +24,8 @@ def test_other_files_are_refused_in_words(tmp_path):
     path = tmp_path / "thing.safetensors"
     with pytest.raises(DataError, match="does not exist; make one first"), KIND.opened(path):
         pass
+    with pytest.raises(DataError, match="is a folder, no file"), KIND.opened(tmp_path):
+        pass
     KIND.write(path, {}, {"table": torch.zeros(3)})
     whole = path.read_bytes()
     path.write_bytes(whole[:-4])
