@@ -14,17 +14,18 @@ Weights = dict[str, Tensor]
 
 
 class _Values(nn.Module):
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: Field, quantity: str) -> None:
         super().__init__()
         self.field = field
+        self.quantity = quantity
 
     def forward(self, points: Tensor) -> Tensor:
-        return self.field.query(points, want=("value",)).value
+        return getattr(self.field.query(points, want=(self.quantity,)), self.quantity)
 
 
-def field_function(field: Field) -> Callable[[Weights, Tensor], Tensor]:
-    """The field's values at points, with other weights in the place of its own."""
-    values = _Values(field)
+def field_function(field: Field, quantity: str = "value") -> Callable[[Weights, Tensor], Tensor]:
+    """What a field answers at points, with other weights in the place of its own."""
+    values = _Values(field, quantity)
     return lambda weights, points: functional_call(
         values, {f"field.{name}": weight for name, weight in weights.items()}, (points,)
     )
