@@ -7,43 +7,68 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from onefield.errors import DataError
 
-# The largest array a dataset legitimately stores is a depth image; archives hold cameras only.
+# The largest array a dataset of photos legitimately stores is a depth image; its archives hold cameras only.
 _LARGEST_BYTES = 1 << 30
 _LARGEST_ARCHIVE = 64 << 20
+_SMALLER = "save a part of it, or read a picture by tiles (--tile 512)."
 
 
-def load_npy(path: Path) -> np.ndarray:
-    """One array of numbers.
+def npy_shape(path: Path) -> tuple[int, ...]:
+    """The shape that an array's file claims, without reading its numbers.
 
     Raises:
-        DataError: unreadable, holding Python objects, or claiming more numbers than the file has.
+        DataError: unreadable, or holding Python objects.
     """
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise DataError(f"{path} has more than {_LARGEST_BYTES:,} bytes; it is no table of cameras or depth.")
+        with path.open("rb") as file:
+            return _header(file, str(path))[0]
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error}.") from error
+
+
+def load_npy(path: Path, largest: int = _LARGEST_BYTES) -> np.ndarray:
+    """One array of numbers.
+
+    Args:
+        largest: bytes that are read at most.
+
+    Raises:
+        DataError: unreadable, too large, holding Python objects, or claiming more numbers than the file has.
+    """
+    try:
+        size = path.stat().st_size
+        if size > largest:
+            raise DataError(f"{path} has {size:,} bytes, but at most {largest:,} are read at once; {_SMALLER}")
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}.") from error
     return _parsed(content, str(path))
 
 
-def load_npz(path: Path) -> dict[str, np.ndarray]:
+def load_npz(path: Path, largest: int = _LARGEST_ARCHIVE) -> dict[str, np.ndarray]:
     """All arrays of an archive by name.
 
+    Args:
+        largest: bytes that it may unpack to; 64 MiB by default.
+
     Raises:
-        DataError: unreadable, holding Python objects, or unpacking to more than 64 MiB.
+        DataError: unreadable, holding Python objects, or too large.
     """
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-            if sum(member.file_size for member in members) > _LARGEST_ARCHIVE:
-                raise DataError(f"{path} unpacks to more than {_LARGEST_ARCHIVE:,} bytes; it is no table of cameras.")
+            size = sum(member.file_size for member in members)
+            if size > largest:
+                raise DataError(
+                    f"{path} unpacks to {size:,} bytes, but at most {largest:,} are read at once; {_SMALLER}"
+                )
             for member in members:
                 name = member.filename[: -len(".npy")]
                 arrays[name] = _parsed(archive.read(member), f"{path}: '{name}'")
@@ -52,8 +77,8 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _parsed(content: bytes, where: str) -> np.ndarray:
-    stream = io.BytesIO(content)
+def _header(stream: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the numbers that follow."""
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -64,6 +89,12 @@ def _parsed(content: bytes, where: str) -> np.ndarray:
         raise DataError(
             f"{where} holds {dtype} rather than numbers; objects are never unpickled: save a plain array of numbers."
         )
+    return shape, fortran, dtype
+
+
+def _parsed(content: bytes, where: str) -> np.ndarray:
+    stream = io.BytesIO(content)
+    shape, fortran, dtype = _header(stream, where)
     count = math.prod(shape)
     left = len(content) - stream.tell()
     if count < 0 or any(side < 0 for side in shape) or count * dtype.itemsize > left:

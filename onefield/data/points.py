@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from onefield.data.arrays import load_npy
+from onefield.data.arrays import load_npy, npy_shape
 from onefield.data.point_files import read_point_cloud
 from onefield.errors import DataError
 from onefield.types import Bounds, PointCloud
@@ -129,7 +129,7 @@ def is_point_file(path: Path) -> bool:
         return True
     if suffix == ".npy":
         try:
-            shape = load_npy(path).shape
+            shape = npy_shape(path)
         except DataError:
             return False
         return len(shape) == 2 and shape[1] in (3, 6) and shape[0] > shape[1]

@@ -11,12 +11,15 @@ import torch
 from onefield.data.arrays import load_npy, load_npz
 from onefield.data.linear_images import LINEAR_SUFFIXES, is_linear, read_linear
 from onefield.errors import DataError, first_line
+from onefield.kernels.system import memory_available
 from onefield.types import Mesh
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *LINEAR_SUFFIXES)
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
 MESH_SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 
+# An array of bytes is held as it is read, as floats, and as what is made of these.
+_BYTES_PER_BYTE = 9
 # The PNG header's colour types with several channels: their format in ffmpeg and channels.
 _PNG_SIXTEEN = {2: ("rgb48le", 3), 4: ("ya16le", 2), 6: ("rgba64le", 4)}
 _PNG_HEADER = 26
@@ -133,11 +136,12 @@ def read_array(path: Path) -> np.ndarray:
     """The array of an ``.npy`` file, or the one array with at least one axis of an ``.npz`` file.
 
     Raises:
-        DataError: unreadable, with Python objects, or several such arrays.
+        DataError: unreadable, with Python objects, several such arrays, or larger than the memory that is free.
     """
+    largest = memory_available() // _BYTES_PER_BYTE
     if path.suffix.lower() == ".npy":
-        return load_npy(path)
-    arrays = load_npz(path)
+        return load_npy(path, largest)
+    arrays = load_npz(path, largest)
     large = [name for name, array in arrays.items() if array.ndim > 1] or [n for n, a in arrays.items() if a.ndim]
     if len(large) != 1:
         raise DataError(f"{path} should have one array, but has {', '.join(arrays) or 'none'}; keep the one to fit.")

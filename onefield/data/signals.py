@@ -232,7 +232,7 @@ def signal_of(array: np.ndarray | Tensor, kind: str | None = None, rate: float |
     """A signal from an array.
 
     Args:
-        array: numbers; uint8 is divided by 255, everything else taken as it is.
+        array: numbers; uint8 is divided by 255, everything else taken as it is. What is masked is unknown.
         kind: None guesses: one axis is audio, two are an image, three an image where the last is at most 4 long and
             else a volume, four a video.
         rate: samples or frames a second.
@@ -241,7 +241,12 @@ def signal_of(array: np.ndarray | Tensor, kind: str | None = None, rate: float |
         UsageError: an unknown kind.
         DataError: no samples, no numbers, an infinite value, or a shape that is no signal.
     """
-    numbers = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray) and array.mask.any():
+        array = array.astype(np.float32).filled(np.nan)
+    if isinstance(array, Tensor):
+        # NumPy has no bfloat16
+        array = (array.float() if array.dtype == torch.bfloat16 else array).detach().cpu().numpy()
+    numbers = np.asarray(array)
     if numbers.dtype.kind not in "buif":
         raise DataError(f"A signal needs real numbers, got an array of {numbers.dtype}.")
     chosen = _guess(numbers.shape) if kind is None else kind
@@ -270,7 +275,13 @@ def _guess(shape: tuple[int, ...]) -> str:
 
 
 def _tensor(numbers: np.ndarray, peak: float) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.float32) / np.float32(peak))
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(numbers, dtype=np.float32)
+    if np.isinf(values).any() and not np.isinf(numbers).any():
+        raise DataError(
+            f"Values reach {np.nanmax(np.abs(numbers)):.3g}, more than the 3.4e38 that fields hold; divide them first."
+        )
+    return torch.from_numpy(values / np.float32(peak))
 
 
 def _spread(values: Tensor) -> float:
@@ -311,11 +322,20 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | P
         kind: of an array in a file, where the guess is wrong.
 
     Raises:
-        DataError: missing, unreadable, of an unknown format, without samples, or a folder of many signals.
+        DataError: missing, unreadable, of an unknown format, without samples, or a folder of many signals; the message
+            names the file.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} does not exist; name a picture, sound, video, array, mesh or slices.")
+    try:
+        return _loaded(path, kind)
+    except DataError as error:
+        # what is made of the numbers doesn't know where they are from
+        raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
+
+
+def _loaded(path: Path, kind: str | None) -> Signal | Shape | Points | Slices:
     suffix = path.suffix.lower()
     if holds_slices(path):
         return load_slices(path)

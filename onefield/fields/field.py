@@ -104,11 +104,13 @@ class Field(nn.Module, ABC):
 
     def _check(self, points: Tensor, directions: Tensor | None, wanted: frozenset[str]) -> None:
         name = type(self).__name__
-        if points.shape[-1] != self.domain.dimension:
+        if points.shape[-1:] != (self.domain.dimension,):
             raise UsageError(
                 f"{name} is defined on {self.domain.dimension}-D points, but was asked at points of shape "
                 f"{tuple(points.shape)}."
             )
+        if points.is_complex():
+            raise UsageError(f"{name} is defined on real points, but was asked at points of {points.dtype}.")
         for quantity in wanted - self.provides:
             if quantity not in QUANTITIES:
                 raise UsageError(f"Unknown quantity '{quantity}': {nearest_name(quantity, QUANTITIES)}.")

@@ -65,7 +65,7 @@ def condition(field: BayesianTucker, signal: Signal, shown: Signal, held: Int[Te
     prior = _prior(field, _moments(field, shown), signal, held)
     spectrum = _moments(field, signal).spectrum(prior.deviations)
     field.condition(weight_posterior(spectrum, prior.noise, prior.variance))
-    return {"noise": field.noise.square().mean().sqrt().item()}
+    return {"noise": field.noise.double().square().mean().sqrt().item()}
 
 
 def _moments(field: BayesianTucker, signal: Signal) -> Moments:

@@ -162,7 +162,26 @@ def _start(field: str | Recipe | Field, recipe: Recipe, target: Target, seed: in
             f"The signal needs a field of '{target.quantity}' on {target.domain.dimension} axes, but "
             f"{type(field).__name__} provides {', '.join(sorted(field.provides))} on {field.domain.dimension}."
         )
+    _check_answer(field, target)
     return field
+
+
+@torch.no_grad()
+def _check_answer(field: Field, target: Target) -> None:
+    """Asks a field of the caller's own once, so that what it can't learn is said before training begins."""
+    name, learned = type(field).__name__, [p for p in field.parameters() if p.requires_grad]
+    if not learned:
+        raise UsageError(f"{name} has no parameters to train; give a field that has.")
+    if any(p.dtype not in (torch.float32, torch.complex64) for p in learned):
+        raise UsageError(f"Fields are trained in single precision, but {name} has other parameters; call its float().")
+    middle = torch.tensor([target.domain.center])
+    answer = getattr(field.query(middle, want=(target.quantity,)), target.quantity)
+    channels = answer.shape[-1] if target.quantity == "value" else target.channels
+    if answer.is_complex() or channels != target.channels:
+        raise UsageError(
+            f"The signal has {target.channels} real channel{'s' * (target.channels > 1)}, but {name} answers {channels} "
+            f"of {answer.dtype}; give a field that answers as many, real."
+        )
 
 
 def _kept(field: str | Recipe | Field, recipe: Recipe) -> Recipe | None:

@@ -81,6 +81,36 @@ def test_meaningless_arrays_are_refused_in_a_sentence(array, words):
         signal_of(array)
 
 
+def test_masked_samples_are_unknown_and_short_floats_are_read():
+    masked = np.ma.masked_equal(np.array([[7, 2], [3, 7]]), 7)
+    assert signal_of(masked).known().tolist() == [1, 2]
+    assert signal_of(torch.tensor([[0.5, 2.0]], dtype=torch.bfloat16)).values.flatten().tolist() == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array([[1.0, np.inf]]), "has infinite values"),
+        (np.array([[1.0, -1e300]]), r"reach 1e\+300, more than"),
+        (np.array(3.0), "no signal that can be guessed"),
+        (np.zeros((2, 2), complex), "holds complex128"),
+    ],
+)
+def test_files_of_meaningless_numbers_are_named(array, words, tmp_path):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(DataError, match=rf"a\.npy.* {words}"):
+        load_signal(tmp_path / "a.npy")
+
+
+def test_an_array_larger_than_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((20, 50), np.uint8))
+    monkeypatch.setattr("onefield.data.signal_files.memory_available", lambda: 9000)
+    with pytest.raises(DataError, match=r"a\.npy has 1,128 bytes, but at most 1,000 .* \(--tile 512\)"):
+        load_signal(tmp_path / "a.npy")
+    monkeypatch.undo()
+    assert load_signal(tmp_path / "a.npy").shape == (20, 50)
+
+
 def test_unknown_kind():
     with pytest.raises(UsageError, match="did you mean 'image'"):
         Signal("imag", torch.zeros(2, 2, 1), 1.0)

@@ -85,8 +85,11 @@ def test_coordinates_outside_the_domain_and_of_another_dimension():
     for name in ("siren", "dense"):
         fitted = fit(waves(6, 6), name, steps=1)
         assert torch.isfinite(fitted(torch.tensor([[-3.0, 9.0], [1.5, 0.5]]))).all()
-        with pytest.raises(UsageError, match="2-D points, but was asked at points of shape"):
-            fitted(torch.zeros(4, 3))
+        for points in (torch.zeros(4, 3), torch.tensor(0.5)):
+            with pytest.raises(UsageError, match="2-D points, but was asked at points of shape"):
+                fitted(points)
+        with pytest.raises(UsageError, match="real points, but was asked at"):
+            fitted(torch.zeros(4, 2, dtype=torch.complex64))
 
 
 def test_numbers_that_are_no_signal():
@@ -97,6 +100,28 @@ def test_numbers_that_are_no_signal():
     ):
         with pytest.raises(DataError, match=words):
             fit(wrong, task="denoise")
+
+
+class Turned(Siren):
+    """Complex answers."""
+
+    def forward(self, features):
+        return super().forward(features) * 1j
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Turned(2, 1, 8, 0), r"1 real channel, but ComposedField answers 1 of torch\.complex64"),
+        (Siren(2, 3, 8, 0), r"1 real channel, but ComposedField answers 3 of torch\.float32"),
+        (Siren(2, 1, 8, 0).double(), r"single precision, .* float\(\)"),
+        (Siren(2, 1, 8, 0).requires_grad_(False), "no parameters to train"),
+    ],
+)
+def test_fields_that_can_not_answer_the_signal_are_refused_before_training(network, words):
+    field = ComposedField(signal_of(waves(6, 6)).domain, IdentityEncoding(2), network, [ValueHead()])
+    with pytest.raises(UsageError, match=words):
+        fit(waves(6, 6), field, steps=1)
 
 
 def test_fields_without_a_place_for_parameters_say_so():
