@@ -179,8 +179,8 @@ def _check_answer(field: Field, target: Target) -> None:
     channels = answer.shape[-1] if target.quantity == "value" else target.channels
     if answer.is_complex() or channels != target.channels:
         raise UsageError(
-            f"The signal has {target.channels} real channel{'s' * (target.channels > 1)}, but {name} answers {channels} "
-            f"of {answer.dtype}; give a field that answers as many, real."
+            f"The signal has {target.channels} real channel{'s' * (target.channels > 1)}, but {name} answers "
+            f"{channels} of {answer.dtype}; give a field that answers as many, real."
         )
 
 
