@@ -12,7 +12,9 @@ from onefield.data.signal_folders import holds_many_signals, signal_files
 from onefield.errors import DataError, UsageError
 from onefield.tools.main import main
 from onefield.training.field_dataset import fit_dataset, load_field_dataset
+from onefield.training.fit import fit
 from onefield.training.fitted import load_fitted
+from onefield.training.metrics import intersection_over_union
 
 
 def disc(radius, side=10):
@@ -59,6 +61,21 @@ def test_a_stopped_dataset_goes_on_to_the_same_fields(folder, tmp_path):
         fit_dataset(signals, tmp_path / "cut", parameters=300, steps=7, resume=True)
     again = fit_dataset(signals, tmp_path / "cut", parameters=300, steps=6, resume=True)
     assert torch.equal(again.weights, whole.weights)
+
+
+def test_the_common_start_finds_a_ball_sooner_than_random_numbers_do(tmp_path):
+    places = (np.stack(np.mgrid[0:14, 0:14, 0:14], -1) + 0.5) / 7 - 1
+    radii = {name: np.linalg.norm(places, axis=-1)[..., None] for name in ("0.6", "0.7")}
+    occupancies = {name: (radius < float(name)).astype(np.float32) for name, radius in radii.items()}
+    dataset = fit_dataset(occupancies, tmp_path / "out", parameters=1500, steps=80)
+    cold = fit(occupancies["0.7"], dataset.start.recipe, steps=80)
+
+    def agreement(fitted, name):
+        return intersection_over_union(fitted.reconstruction() > 0.5, torch.tensor(occupancies[name]) > 0.5)
+
+    for row, name in zip(dataset.weights, dataset.names, strict=True):
+        assert agreement(dataset.fitted(row), name) >= 0.98
+    assert agreement(cold, "0.7") < 0.9
 
 
 def test_folders_are_told_apart_by_content(folder, tmp_path):
