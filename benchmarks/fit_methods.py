@@ -160,7 +160,7 @@ def coded(way: str, folder: Path, name: str, rate: float, seed: int) -> dict[str
 
     else:
         recipe = recipe_for("siren", own[0])
-        sizes = {"width": WIDTH, "hidden_layers": 2, "first_w0": 10.0}
+        sizes = {"width": WIDTH, "hidden_layers": 2}
         recipe = replace(recipe, options=recipe.options | sizes)
         decoder = learn_gradient_origin(others, recipe, code=CODE, steps=DECODER_STEPS, batch=32, rate=rate, seed=seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,13 +16,13 @@ from onefield.errors import DivergedError, UsageError
 from onefield.fields.field import Field
 from onefield.fields.held_coordinates import HeldCoordinates
 from onefield.training.optimizer import Adam, GroupRate
-from onefield.training.recipes import Recipe, Target, band_option, build_field, initial_field, recipe_for
+from onefield.training.recipes import Recipe, Target, build_field, initial_field, recipe_for
 from onefield.training.tensor_file import TensorFile
 from onefield.types import Bounds
 
 _FILE = TensorFile(
     "onefield_gradient_origin",
-    1,
+    2,
     "gradient-origin decoder",
     "learn one by 'onefield learn FOLDER --by gradient-origin'",
 )
@@ -31,11 +31,11 @@ _REPORTS = 20
 # Adam's as in its paper; tables of features want others.
 _BETA2, _EPSILON = 0.999, 1e-8  # keeps the quotient finite where a gradient is 0
 _MOST_BROKEN_STEPS = 10
-# The sum of errors over many numbers makes codes so long that nothing is learned: it is taken for as many at most.
+# The authors' program averages errors over batches of so many signals, and over channels, before it takes the gradient
+# that is a code: with longer codes less is learned.
+_AVERAGED = 64
+# Nothing is learned from codes that add up the errors of more numbers than so many.
 _NUMBERS_SUMMED = 64
-# Codes are coordinates, too, and a step along them must not turn the waves of a single signal's fit over and over: with
-# a third of its frequency sets were learned in a hundred steps that with all of it were not.
-_BAND_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class GradientOriginDecoder:
         if signal.shape != self.shape:
             raise UsageError(f"The decoder knows signals of shape {self.shape}, got one of {signal.shape}.")
         known = signal.known()
-        step = code_step(self.target, len(known))
+        step = code_step(self.target, math.prod(self.shape), len(known))
         codes = origin_codes(self.field, signal.points(known), signal.at(known)[None], len(self.mean), step)
         return codes[0].detach()
 
@@ -112,10 +112,18 @@ def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
         return GradientOriginDecoder(field, target, recipe, tuple(facts["shape"]), mean, covariance)
 
 
-def code_step(target: Target, samples: int) -> float:
-    """The factor on the gradient that is a code: errors count relative to the signals' range, and their sum is that of
-    64 numbers at most (the paper: 1, for values in [0, 1] and any sum)."""
-    return min(1.0, _NUMBERS_SUMMED / (samples * target.channels)) / (2 * target.scale) ** 2
+def code_step(target: Target, samples: int, known: int) -> float:
+    """The factor on the gradient that is a code.
+
+    A 64th of the errors' sum over samples and their mean over channels, as in the authors' program, but of 64 numbers
+    at most; errors count relative to the signals' range.
+
+    Args:
+        samples: of a signal.
+        known: how many of them; few count for all.
+    """
+    summed = min(samples / _AVERAGED, _NUMBERS_SUMMED)
+    return summed / (known * target.channels) / (2 * target.scale) ** 2
 
 
 def origin_codes(
@@ -163,8 +171,7 @@ def learn_gradient_origin(
 
     Args:
         signals: all known, of one shape and number of channels.
-        field: a representation that takes any number of axes, such as ``"siren"`` or ``"fourier"``, at a third of the
-            frequency that it has for one signal; or a recipe, as it is.
+        field: a representation that takes any number of axes, such as ``"siren"`` or ``"fourier"``, or a recipe.
         code: numbers of a code.
         steps: of Adam, at a rate that falls by half a cosine; the weights with the least loss of a batch are kept.
         rate: as in the paper, for the recipe's width; networks of 64 units bear five times as much.
@@ -184,7 +191,7 @@ def learn_gradient_origin(
     if not bool(torch.isfinite(values).all()):
         raise UsageError("Gradient origin networks learn from signals without unknown samples; fill them in first.")
     first = signals[0]
-    recipe = _calmer(recipe_for(field, first)) if isinstance(field, str) else field
+    recipe = recipe_for(field, first) if isinstance(field, str) else field
     box = first.domain
     domain = Bounds((*box.minimum, *(-1.0,) * code), (*box.maximum, *(1.0,) * code))
     low, high = values.min().item(), values.max().item()
@@ -193,18 +200,11 @@ def learn_gradient_origin(
     decoder = initial_field(recipe, target, seed)
     points = _grid(first.shape)
     _descend(decoder, target, points, values, (code, steps, batch, rate), seed, observe or (lambda said: None))
-    step = code_step(target, len(points))
+    step = code_step(target, len(points), len(points))
     codes = torch.cat([origin_codes(decoder, points, part, code, step).detach() for part in values.split(batch)])
     centred = codes - codes.mean(0)
     covariance = centred.T @ centred / len(codes)
     return GradientOriginDecoder(decoder, target, recipe, first.shape, codes.mean(0), covariance)
-
-
-def _calmer(recipe: Recipe) -> Recipe:
-    option = band_option(recipe.field)
-    if option is None:
-        return recipe
-    return replace(recipe, options=recipe.options | {option: _BAND_SHARE * recipe.options[option]})
 
 
 def _descend(
@@ -217,7 +217,7 @@ def _descend(
     observe: Callable[[str], None],
 ) -> None:
     code, steps, batch, rate = sizes
-    length = code_step(target, len(points))
+    length = code_step(target, len(points), len(points))
     generator = torch.Generator().manual_seed(seed)
     parameters = dict(decoder.named_parameters())
     optimizer = Adam(

@@ -55,7 +55,7 @@ def blobs(count=6, size=8):
 def test_a_set_of_signals_is_learned_and_kept_in_a_file(tmp_path):
     signals = blobs()
     recipe = recipe_for("siren", signals[0])
-    recipe = replace(recipe, options=recipe.options | {"width": 24, "hidden_layers": 2, "w0": 10.0, "first_w0": 10.0})
+    recipe = replace(recipe, options=recipe.options | {"width": 24, "hidden_layers": 2})
     decoder = learn_gradient_origin(signals, recipe, code=6, steps=80, rate=2e-3)
     decoder.save(tmp_path / "set.safetensors")
     again = load_gradient_origin(tmp_path / "set.safetensors")
