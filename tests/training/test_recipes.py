@@ -30,6 +30,16 @@ def test_a_field_uses_the_parameters_that_it_is_allowed_and_no_more(name):
         recipe_for(name, signal, parameters=0)
 
 
+def test_narrow_networks_learn_faster_and_grids_as_ever():
+    signal = signal_of(torch.rand(64, 48), "image")
+    own, sized = recipe_for("siren", signal), recipe_for("siren", signal, parameters=3000)
+    ratio = own.options["width"] / sized.options["width"]
+    assert ratio > 5
+    assert sized.network_rate == pytest.approx(ratio**0.75 * own.network_rate)
+    hashed = recipe_for("hash", signal, parameters=9000)
+    assert (hashed.network_rate, hashed.encoding_rate) == (5e-3, 1e-2)
+
+
 def test_a_recipe_is_fitted_as_it_is():
     signal = signal_of(torch.rand(24, 20), "image")
     recipe = recipe_for("siren", signal, parameters=3000)

@@ -72,4 +72,4 @@ class Bacon(MultiplicativeNetwork):
         return [output(hidden) for output, hidden in pairs]
 
 
-BACON = Backbone("bacon", Bacon, {"width": 256, "hidden_layers": 4, "band": 128.0})
+BACON = Backbone("bacon", Bacon, {"width": 256, "hidden_layers": 4, "band": 128.0}, rate=5e-3)

@@ -11,37 +11,36 @@ from onefield.fields.networks.backbone import Backbone
 
 
 class _StretchedSine(torch.autograd.Function):
-    """``sin(v (|v| / w0 + 1))``.
+    """``sin(v (a |v| + 1))`` with the slope ``cos(v (a |v| + 1)) (b |v| + 1)``, which is its own where b is 2 a.
 
-    Its slope is ``cos(v (|v| / w0 + 1)) (2 |v| / w0 + 1)``, which takes fewer passes over memory than the chain rule
-    operation by operation, and can itself be differentiated.
+    That takes fewer passes over memory than the chain rule operation by operation, and can itself be differentiated.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(values: Float[Tensor, "*b"], w0: float) -> Float[Tensor, "*b"]:
-        return torch.sin(torch.addcmul(values, values, values.abs(), value=1 / w0))
+    def forward(values: Float[Tensor, "*b"], stretch: float, growth: float) -> Float[Tensor, "*b"]:
+        return torch.sin(torch.addcmul(values, values, values.abs(), value=stretch))
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        values, ctx.w0 = inputs
+    def setup_context(ctx, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        values, *ctx.factors = inputs
         ctx.save_for_backward(values)
         ctx.save_for_forward(values)
 
     @staticmethod
-    def backward(ctx, gradient: Float[Tensor, "*b"]) -> tuple[Float[Tensor, "*b"], None]:
-        return gradient * _slope(*ctx.saved_tensors, ctx.w0), None
+    def backward(ctx, gradient: Float[Tensor, "*b"]) -> tuple[Float[Tensor, "*b"], None, None]:
+        return gradient * _slope(*ctx.saved_tensors, *ctx.factors), None, None
 
     @staticmethod
-    def jvp(ctx, tangent: Float[Tensor, "*b"], _: None) -> Float[Tensor, "*b"]:
-        return tangent * _slope(*ctx.saved_tensors, ctx.w0)
+    def jvp(ctx, tangent: Float[Tensor, "*b"], *_: None) -> Float[Tensor, "*b"]:
+        return tangent * _slope(*ctx.saved_tensors, *ctx.factors)
 
 
-def _slope(values: Float[Tensor, "*b"], w0: float) -> Float[Tensor, "*b"]:
+def _slope(values: Float[Tensor, "*b"], stretch: float, growth: float) -> Float[Tensor, "*b"]:
     size = values.abs()
-    cosine = torch.addcmul(values, values, size, value=1 / w0).cos_()
-    return torch.addcmul(cosine, cosine, size, value=2 / w0)
+    cosine = torch.addcmul(values, values, size, value=stretch).cos_()
+    return torch.addcmul(cosine, cosine, size, value=growth)
 
 
 class Finer(ActivatedNetwork):
@@ -78,9 +77,7 @@ class Finer(ActivatedNetwork):
         super().__init__(input_dimension, output_dimension, width, hidden_layers, w0, output_gain=output_gain)
 
     def activate(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-        if self.published_gradient:
-            return torch.sin(values * values.detach().abs().div_(self._w0).add_(1))
-        return _StretchedSine.apply(values, self._w0)
+        return _StretchedSine.apply(values, 1 / self._w0, (1 if self.published_gradient else 2) / self._w0)
 
     def weight_bound(self, layer: int, inputs: int) -> float:
         return 1 / inputs if layer == 0 else (6 / inputs) ** 0.5 / self._w0

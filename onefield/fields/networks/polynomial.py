@@ -83,4 +83,4 @@ class PolynomialNetwork(Network):
 
 
 _OPTIONS = {"width": 128, "levels": 8, "slope": 0.2}
-POLYNOMIAL = Backbone("polynomial", PolynomialNetwork, _OPTIONS, stretched=False)
+POLYNOMIAL = Backbone("polynomial", PolynomialNetwork, _OPTIONS, rate=5e-3, stretched=False)
