@@ -26,7 +26,6 @@ from onefield.export.glb_reader import (
     FLOAT,
     TRIANGLES,
     UNSIGNED_INT,
-    UNSIGNED_SHORT,
     Y_UP_FROM_Z_UP,
     read,
 )
@@ -59,10 +58,8 @@ def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
     for name, values in attributes_of.items():
         attributes[name] = buffers.add(values.astype("<f4"), f"VEC{values.shape[1]}", FLOAT)
     if colors is not None and mesh.texture is None:
-        # glTF's vertex colours are linear and aligned to four bytes, hence the opaque fourth channel
-        linear = np.ones((len(colors), 4))
-        linear[:, :3] = linear_from_srgb(colors)
-        attributes["COLOR_0"] = buffers.add(np.rint(linear * 65535).astype("<u2"), "VEC4", UNSIGNED_SHORT)
+        # glTF's vertex colours are linear, of which 8 bits are too few in the dark, and programs misread 16
+        attributes["COLOR_0"] = buffers.add(linear_from_srgb(colors).astype("<f4"), "VEC3", FLOAT)
     indices = buffers.add(faces.astype("<u4").reshape(-1), "SCALAR", UNSIGNED_INT, target=ELEMENT_ARRAY_BUFFER)
     nodes = [
         {"name": "z up to y up", "matrix": Y_UP_FROM_Z_UP.T.reshape(-1).tolist(), "children": [1]},

@@ -37,8 +37,8 @@ function readGlb(buffer) {
   const size = header.getUint32(12, true);
   const tree = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 20, size)));
   const start = 28 + size;  // header, head and body of the first chunk, head of the second
-  const arrays = {5126: Float32Array, 5123: Uint16Array, 5125: Uint32Array};
-  const widths = {SCALAR: 1, VEC3: 3, VEC4: 4};
+  const arrays = {5126: Float32Array, 5125: Uint32Array};
+  const widths = {SCALAR: 1, VEC3: 3};
   const array = number => {
     if (number === undefined) return null;
     const accessor = tree.accessors[number];
@@ -120,7 +120,7 @@ CONTENTS["model/gltf-binary"] = (gl, buffer) => {
   };
   attribute("position", positions, 3, gl.FLOAT);
   attribute("normal", normals || vertexNormals(positions, indices), 3, gl.FLOAT);
-  if (colors) attribute("color", colors, 4, gl.UNSIGNED_SHORT);
+  if (colors) attribute("color", colors, 3, gl.FLOAT);
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.STATIC_DRAW);
   gl.enable(gl.DEPTH_TEST);

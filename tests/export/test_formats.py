@@ -131,8 +131,11 @@ def test_glb_follows_its_standard(tmp_path):
     size = struct.unpack_from("<I", content, 12)[0]
     document = json.loads(content[20 : 20 + size])
     view = document["bufferViews"][document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
-    stored = np.frombuffer(content, "<u2", count=4, offset=28 + size + view["byteOffset"]) / 65535
-    assert np.allclose(stored, [0.21404, 0.21404, 0.21404, 1.0], atol=1e-5)
+    stored = np.frombuffer(content, "<f4", count=3, offset=28 + size + view["byteOffset"])
+    assert np.allclose(stored, 0.21404, atol=1e-5)
+    # which another program reads as numbers in [0, 1]
+    (shape,) = trimesh.load(tmp_path / "gray.glb", process=False).geometry.values()
+    assert np.allclose(shape.visual.vertex_attributes["color"], 0.21404, atol=1e-5)
 
 
 def test_glb_transforms_are_applied(tmp_path):
