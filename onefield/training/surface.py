@@ -10,6 +10,7 @@ import torch
 
 from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError, nearest_name
+from onefield.export.arrays import has_border
 from onefield.fields.shaded_surface import HasSurface
 from onefield.kernels.system import memory_available
 from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces, select_faces
@@ -194,10 +195,12 @@ def cleaned(mesh: Mesh, smallest: float, holes: float) -> Mesh:
 
 
 def simplified(mesh: Mesh, faces: int, smallest: float, holes: float) -> Mesh:
-    """A clean mesh of about so many faces, the same one where it has no more; 0 keeps all."""
+    """A clean mesh of about so many faces, the same one where it has no more; 0 keeps all. What is closed stays so."""
     if not faces or len(mesh.faces) <= faces:
         return mesh
-    return cleaned(decimate(mesh, faces), smallest, holes)
+    # holes of a closed mesh are those that simplifying and parting tore, whatever their size
+    closed = not has_border(mesh.faces.cpu().numpy())
+    return cleaned(decimate(mesh, faces), smallest, 1.0 if closed else holes)
 
 
 def _memory() -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import trimesh
 
 from onefield.data.demo_scene import write_demo_scene
 from onefield.data.formats import load_scene
@@ -20,8 +21,8 @@ from onefield.training.depth_views import depth_cameras, depth_views
 from onefield.training.method import Method
 from onefield.training.poses import PoseRefinement
 from onefield.training.settings import TrainingSettings
-from onefield.training.surface import choose_extractor, method_surface, seen_from_one_side
-from onefield.types import Bounds, Gaussians
+from onefield.training.surface import choose_extractor, method_surface, seen_from_one_side, simplified
+from onefield.types import Bounds, Gaussians, Mesh
 
 RADIUS, RESOLUTION = 0.5, 32
 CELL = 2 / RESOLUTION
@@ -150,6 +151,15 @@ def test_faces_are_simplified(scene, ball):
     mesh = method_surface(ball, scene, choice, resolution=24, faces=300).mesh
     assert 200 <= len(mesh.faces) <= 310
     assert mesh.colors.shape == mesh.vertices.shape
+
+
+def test_what_simplifying_tears_is_closed_where_the_mesh_was(monkeypatch):
+    box = trimesh.creation.box()
+    closed = Mesh(torch.tensor(box.vertices, dtype=torch.float32), torch.tensor(box.faces))
+    torn = Mesh(closed.vertices, closed.faces[:-1])
+    monkeypatch.setattr("onefield.training.surface.decimate", lambda mesh, faces: torn)
+    assert report_mesh(simplified(closed, 4, smallest=0.01, holes=0.02)).watertight
+    assert not report_mesh(simplified(torn, 4, smallest=0.01, holes=0.02)).watertight
 
 
 def test_pixels_are_about_a_cell_at_the_middle_and_no_smaller_than_the_photos(scene, ball):
