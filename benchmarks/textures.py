@@ -1,4 +1,5 @@
-"""Textures against photos that were held out, one JSON line a kind: colours at vertices, the field's, those of photos.
+"""Textures against photos that were held out, one JSON line a kind: colours at vertices, the field's, those of photos,
+levelled in exposure and as they were taken.
 
 The mesh of a trained run is drawn unlit into held-out views; PSNR is over the pixels that the mesh covers and, where
 photos have alpha, that are opaque. Errors of the mesh count as much as those of its texture, for all kinds alike.
@@ -12,12 +13,16 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import torch
+from torch import Tensor
 
 from onefield.configs.runs import open_run
 from onefield.data.scene import Scene
+from onefield.meshing import photo_colors
 from onefield.meshing.preview import render_preview
 from onefield.training.surface import choose_extractor, color_reach, method_surface
 from onefield.training.texturing import TextureSettings, textured
@@ -40,6 +45,18 @@ def psnr(mesh: Mesh, scene: Scene, views: list[int]) -> float:
     return sum(figures) / len(figures)
 
 
+def no_gains(
+    mesh: Mesh,
+    points: Tensor,
+    normals: Tensor,
+    spacing: float,
+    count: int,
+    view_of: Callable[[int], photo_colors.PhotoView],
+) -> Tensor:
+    """In the place of `onefield.meshing.photo_colors.photo_gains`."""
+    return torch.ones(count, 3)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -57,11 +74,13 @@ def main() -> None:
     detailed = surface.mesh if surface.detailed is None else surface.detailed
     row = {"run": arguments.run.name, "faces": len(surface.mesh.faces), "views": len(views)}
     print(json.dumps(row | {"colors": "vertices", "psnr": round(psnr(surface.mesh, scene, views), 2)}), flush=True)
-    for source in ("field", "photos"):
+    levelled = photo_colors.photo_gains
+    for name, gains in (("field", levelled), ("photos", levelled), ("photos as taken", no_gains)):
         begun = time.process_time()
-        settings = TextureSettings(arguments.texture, source)
-        mesh = textured(method, scene, surface.mesh, detailed, settings, color_reach(scene, arguments.resolution))
-        figures = {"colors": source, "psnr": round(psnr(mesh, scene, views), 2)}
+        settings = TextureSettings(arguments.texture, "field" if name == "field" else "photos")
+        with mock.patch.object(photo_colors, "photo_gains", gains):
+            mesh = textured(method, scene, surface.mesh, detailed, settings, color_reach(scene, arguments.resolution))
+        figures = {"colors": name, "psnr": round(psnr(mesh, scene, views), 2)}
         print(json.dumps(row | figures | {"cpu_seconds": round(time.process_time() - begun, 1)}), flush=True)
 
 
