@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import imageio.v3 as imageio
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -35,8 +34,6 @@ from onefield.types import Mesh, PointCloud
 
 SHAPES = ("armadillo", "bunny", "block", "fandisk", "spot", "dragon_10k")
 SCORED = 100_000
-POISSON_DEPTH = 8
-POISSON_NEIGHBOURS = 30
 
 
 def cloud_of(shape: Shape, count: int, noise: float) -> tuple[PointCloud, float]:
@@ -62,27 +59,11 @@ def off(mesh: Mesh, shape: Shape, diagonal: float) -> tuple[float, float]:
     return means[0], means[1]
 
 
-def poisson(cloud: PointCloud, true_normals: bool) -> Mesh:
-    """Open3D's screened Poisson."""
-    import open3d
-
-    given = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(cloud.points.numpy()))
-    if true_normals:
-        given.normals = open3d.utility.Vector3dVector(cloud.normals.double().numpy())
-    else:
-        given.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(POISSON_NEIGHBOURS))
-        given.orient_normals_consistent_tangent_plane(POISSON_NEIGHBOURS)
-    found, _ = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson(given, depth=POISSON_DEPTH)
-    vertices = torch.from_numpy(np.asarray(found.vertices).astype(np.float32))
-    return Mesh(vertices, torch.from_numpy(np.asarray(found.triangles).astype(np.int64)))
-
-
 def reconstructed(cloud: PointCloud, by: str) -> Mesh | None:
     """The mesh of one way; None where the peer isn't installed."""
     way, _, given = by.partition("+")
-    if way == "poisson":
-        installed = importlib.util.find_spec("open3d") is not None
-        return poisson(cloud, given == "normals") if installed else None
+    if way == "poisson" and importlib.util.find_spec("open3d") is None:
+        return None
     return fit(Points.of(cloud if given == "normals" else PointCloud(cloud.points)), way).reconstruction()
 
 

@@ -39,6 +39,7 @@ from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 from onefield.fields.held_coordinates import HeldCoordinates
 from onefield.fields.iterative import IterativeField
+from onefield.fields.mesh_distance import MeshDistance
 from onefield.fields.networks import BACKBONES, Backbone
 from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork, TuckerNetwork
 from onefield.fields.networks.mlp import Mlp
@@ -204,6 +205,9 @@ FIELDS: dict[str, Callable[[], Field]] = {
     ),
     "shaded surface": lambda: ShadedSurface(
         Bounds.cube(1.0), FIELDS["flexicubes"](), ENCODINGS["dense grid"](), width=8, hidden_layers=1
+    ),
+    "mesh distance": lambda: MeshDistance(
+        Bounds.cube(1.0), 0.5 * torch.eye(4, 3) - 0.1, torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
     ),
     "frozen": lambda: Frozen(radiance_field()),
 }

@@ -80,7 +80,8 @@ def run_command(
             signals, each fitted by itself (numbered pictures of one size are a video; folders in it are labels).
         field: representation, such as siren or hash; bayesian-tucker for values with their deviation; flexicubes and
             adaptive-flexicubes (large faces where flat) for meshes, csp for open surfaces, grid or orex for slices,
-            conv-occupancy or conv-occupancy-volume for points and folders of meshes; auto takes a fitting one.
+            conv-occupancy or conv-occupancy-volume for points and folders of meshes, poisson for points by Open3D; auto
+            takes a fitting one.
         methods: ways of fitting that go with any field: coarse-to-fine, fresh (frequencies from the signal's spectrum),
             iga (what is learned slowly as fast as the rest), iterative (answers that are refined step by step), s3im,
             singularities (wavelets of band-split begin at edges), teaching (what is most wrong), variance (first

@@ -31,9 +31,11 @@ from onefield.training.fit_tiles import POOL, TileSamples, score_tiles, tiled_ta
 from onefield.training.fitted import Fitted
 from onefield.training.memory import fitting_need, require
 from onefield.training.mesh_views import MeshViews, start_at
-from onefield.training.point_fit import OrientedPoints, PointSource, oriented, pulled_field
+from onefield.training.point_fit import OrientedPoints, PointSource, oriented, poisson_field, pulled_field
 from onefield.training.recipes import (
     CLOSEST_POINT_NAME,
+    POISSON_NAME,
+    SOLVED_NAMES,
     Recipe,
     Target,
     build_field,
@@ -66,7 +68,8 @@ def fit(
     Args:
         signal: a file, an array, or what `load_signal` gives; pictures larger than memory as `open_tiled` gives them.
         field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces), a recipe such
-            as `recipe_for` gives for a number of parameters, or a field of the caller's own, trained in place.
+            as `recipe_for` gives for a number of parameters, or a field of the caller's own, trained in place. Of
+            points also ``"poisson"``, by Open3D.
         methods: ways of fitting that go with any representation, names (``"teaching"``, ``"s3im"``, ...; see
             `onefield.training.fit_methods`) or objects with settings of one's own.
         steps: how many; None takes the recipe's.
@@ -127,19 +130,24 @@ def _fit_whole(
     by_recipe = not isinstance(field, Field)
     recipe = _recipe_of(field, loaded, parameters=parameters)
     target = target_of(loaded, recipe.field)
-    solved = isinstance(loaded, Points) and by_recipe and recipe.field == "dense"
+    solved = isinstance(loaded, Points) and by_recipe and recipe.field in SOLVED_NAMES
     if solved and (budget.steps, budget.seconds) != (None, None):
-        raise UsageError("The grid of a cloud is solved for, without training steps; limit 'hash' or 'siren'.")
-    _refuse(chosen if solved else [], "The grid of a cloud is")
+        raise UsageError(f"'{recipe.field}' finds a cloud's surface without training steps; limit 'hash' or 'siren'.")
+    _refuse(chosen if solved else [], f"Clouds of points are, by '{recipe.field}',")
     recipe = _adapted(recipe, chosen, field, loaded, target, seed)
     _check_memory(field, recipe, target, loaded)
     began = time.perf_counter()
     if isinstance(loaded, Points):
-        loaded, cloud = _oriented(loaded, target)
-        if cloud is not None and solved:
-            grid, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=budget.observe)
+        # Open3D takes a file's normals as they are, and estimates missing ones by itself
+        sided = target.quantity == "distance" and recipe.field != POISSON_NAME
+        loaded, cloud = _oriented(loaded, sided)
+        if solved:
+            if cloud is None:
+                surface, recipe, found = *poisson_field(loaded, recipe), {}
+            else:
+                surface, recipe, found = pulled_field(cloud, recipe, target, seed=seed, observe=budget.observe)
             found["seconds"] = time.perf_counter() - began
-            return _scored(Fitted(grid, target, loaded.kind, (), found, recipe), loaded, generator)
+            return _scored(Fitted(surface, target, loaded.kind, (), found, recipe), loaded, generator)
     trained = _start(field, recipe, target, seed)
     if isinstance(trained, FlexiCubes) and isinstance(loaded, Shape) and by_recipe:
         start_at(trained, loaded)
@@ -188,9 +196,9 @@ def _kept(field: str | Recipe | Field, recipe: Recipe) -> Recipe | None:
     return None if isinstance(field, Field) else recipe
 
 
-def _oriented(points: Points, target: Target) -> tuple[Points, OrientedPoints | None]:
-    """The points with what is known of their sides, where the target has sides."""
-    cloud = oriented(points) if target.quantity == "distance" else None
+def _oriented(points: Points, sided: bool) -> tuple[Points, OrientedPoints | None]:
+    """The points with what is known of their sides, where these matter."""
+    cloud = oriented(points) if sided else None
     found = points if cloud is None else cloud.points
     for note in found.notes:
         _logger.warning("%s", note)

@@ -14,6 +14,7 @@ from onefield.data.signals import Signal, cell_centers
 from onefield.errors import DataError, UsageError, first_line
 from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubes
+from onefield.fields.mesh_distance import MeshDistance
 from onefield.training.closest_points import open_surface_of
 from onefield.training.point_fit import surface_of
 from onefield.training.recipes import Recipe, Target, build_field
@@ -74,9 +75,9 @@ class Fitted:
         """The signal again: values on its grid, ``*axes c``; for a shape the surface as a mesh.
 
         Args:
-            resolution: of the mesh, cells along the domain's side; FlexiCubes have their own.
+            resolution: of the mesh, cells along the domain's side; FlexiCubes and Poisson's meshes have their own.
         """
-        if isinstance(self.field, FlexiCubes):
+        if isinstance(self.field, FlexiCubes | MeshDistance):
             return self.field.mesh()
         if self.target.quantity == "closest_point":
             return open_surface_of(self.field, resolution)

@@ -13,11 +13,13 @@ from onefield.data.points import Points
 from onefield.fields.composed import ComposedField
 from onefield.fields.field import Field
 from onefield.fields.gradients import spatial_gradient
+from onefield.fields.mesh_distance import MeshDistance
 from onefield.kernels.point_mesh import build_tree, closest_point
 from onefield.losses.eikonal import eikonal
 from onefield.losses.surface_points import normal_alignment, off_surface
 from onefield.meshing.cleanup import keep_large_components
 from onefield.meshing.level_sets import extract_mesh
+from onefield.meshing.poisson import poisson_mesh
 from onefield.meshing.report import report_mesh
 from onefield.training.grid_pull import pull_grid
 from onefield.training.point_orientation import orient
@@ -100,6 +102,18 @@ def pulled_field(
             grid[plane] = ((wanted - sphere) / target.scale).reshape(grid.shape[1:])
     relative = points.scale / points.diagonal
     return field, sized, {"smoothing": pulled.smoothing * relative, "noise": pulled.deviation * relative}
+
+
+def poisson_field(points: Points, recipe: Recipe) -> tuple[MeshDistance, Recipe]:
+    """Distances to what `poisson_mesh` makes of the points, and the recipe that builds the field.
+
+    Raises:
+        DataError: all points lie on a plane, or no surface was found.
+    """
+    points.check_solid()
+    mesh = poisson_mesh(points.cloud, int(recipe.options["depth"]))
+    sizes = {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+    return MeshDistance(points.domain, mesh.vertices, mesh.faces), replace(recipe, options=recipe.options | sizes)
 
 
 class PointSource:

@@ -22,7 +22,15 @@ from onefield.training.recipes.functional import FUNCTIONAL
 from onefield.training.recipes.hash_grid import HASH_GRID
 from onefield.training.recipes.iterative import REFINEMENT_STEPS, iterative_field
 from onefield.training.recipes.low_rank import LOW_RANK
-from onefield.training.recipes.recipe import CLOSEST_POINT_NAME, Recipe, Representation, Target, target_of
+from onefield.training.recipes.poisson import POISSON
+from onefield.training.recipes.recipe import (
+    CLOSEST_POINT_NAME,
+    POISSON_NAME,
+    Recipe,
+    Representation,
+    Target,
+    target_of,
+)
 from onefield.training.recipes.siren import SIREN
 from onefield.training.recipes.slices import orex_field, slice_grid_field
 
@@ -30,6 +38,8 @@ __all__ = [
     "CLOSEST_POINT_NAME",
     "COMPLETION_NAMES",
     "FIELD_NAMES",
+    "POISSON_NAME",
+    "SOLVED_NAMES",
     "SURFACE_NAMES",
     "Recipe",
     "Representation",
@@ -46,7 +56,7 @@ _REPRESENTATIONS = {
     each.name: each for each in (DENSE_GRID, FOURIER, HASH_GRID, *COORDINATE_NETWORKS, SIREN, *LOW_RANK, *FUNCTIONAL)
 }
 # Of surfaces alone.
-_SURFACES = {each.name: each for each in (CLOSEST_POINT, FLEXICUBES, ADAPTIVE_FLEXICUBES)}
+_SURFACES = {each.name: each for each in (CLOSEST_POINT, FLEXICUBES, ADAPTIVE_FLEXICUBES, POISSON)}
 _SLICE_BUILDERS: dict[str, Callable[[Target, dict[str, float]], Field]] = {
     "grid": slice_grid_field,
     "orex": orex_field,
@@ -63,6 +73,8 @@ _AUTOMATIC, _AUTOMATIC_FOR_POINTS = "hash", "dense"
 # By how much narrower layers learn faster: 1 is right for the matrices between layers, whose units sum as many moves as
 # they have inputs, and 0 for first layers and shifts (Yang et al., "Tensor Programs V", 2021); all have one rate here.
 _WIDTH_POWER = 0.75
+# What finds the surface of points without training.
+SOLVED_NAMES = (_AUTOMATIC_FOR_POINTS, POISSON_NAME)
 
 
 def recipe_for(
@@ -71,15 +83,15 @@ def recipe_for(
     """The recipe of a representation for a signal.
 
     Args:
-        name: one of `FIELD_NAMES` (for shapes also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid for
-            points and the hash grid for every other kind of signal.
+        name: one of `FIELD_NAMES` (for shapes and points also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid
+            for points and the hash grid for every other kind of signal.
         places: points of a step at most; None takes as many as the signal has samples.
         parameters: makes the field as large as so many numbers allow; the recipe's own size by default. Grids with a
             network then have a small one, of one hidden layer. Networks of narrower layers learn at higher rates.
 
     Raises:
-        UsageError: an unknown name, one that does not fit this kind of signal, or fewer parameters than it has at
-            least.
+        UsageError: an unknown name, one that does not fit this kind of signal or needs a library that is not there, or
+            fewer parameters than it has at least.
     """
     automatic = _AUTOMATIC_FOR_POINTS if isinstance(signal, Points) else _AUTOMATIC
     chosen = automatic if name == "auto" else name
@@ -102,8 +114,8 @@ def recipe_for(
 def _sized(representation: Representation, recipe: Recipe, signal: Signal | Shape | Points, parameters: int) -> Recipe:
     """The largest field that a number of parameters allows, by doubling and halving of its size."""
     name, target = representation.name, target_of(signal, representation.name)
-    if isinstance(signal, Points) and name == _AUTOMATIC_FOR_POINTS:
-        raise UsageError("The grid of a cloud of points has the size that its points ask for; size 'hash' or 'siren'.")
+    if isinstance(signal, Points) and name in SOLVED_NAMES:
+        raise UsageError(f"'{name}' has the size that its points ask for; size 'hash' or 'siren'.")
 
     def at(size: int) -> tuple[Recipe, int]:
         options = recipe.options | representation.sized(recipe.options, size)

@@ -15,6 +15,8 @@ from onefield.types import Bounds
 
 # The representation of surfaces that may be open.
 CLOSEST_POINT_NAME = "csp"
+# What Open3D reconstructs from points.
+POISSON_NAME = "poisson"
 
 
 @dataclass(frozen=True)
