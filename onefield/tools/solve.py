@@ -22,10 +22,10 @@ def run_command(
 ) -> None:
     """Solves a differential equation by a field, compares it with the solution that is known, and draws both.
 
-    Problems: eikonal (signed distance from a circle), helmholtz (a plane wave from its values on walls), wave (a pulse
-    that parts), and, step by step in time, advection (a pulse carried along, beside a grid of as many numbers), fluid
-    (a Taylor-Green vortex) and elasticity (a square that swings). Equations of one's own are put together in Python, of
-    onefield.training.equations.
+    Problems: eikonal (signed distance from a circle), helmholtz (a plane wave from its values on walls), point-source
+    (waves that leave through matched layers), wave (a pulse that parts), and, step by step in time, advection (a pulse
+    carried along, beside a grid of as many numbers), fluid (a Taylor-Green vortex) and elasticity (a square that
+    swings). Equations of one's own are put together in Python, of onefield.training.equations.
 
     Args:
         problem: its name.

@@ -67,6 +67,9 @@ class Fitted:
     @torch.no_grad()
     def _answer(self, points: Float[Tensor, "*b d"], name: str) -> Tensor:
         flat = points.reshape(-1, *(points.shape[-1:] or (1,)))
+        if flat.dtype == torch.float64:
+            # what NumPy calculates with; fits are in single precision
+            flat = flat.float()
         parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
         answer = torch.cat(parts)
         return answer.reshape((*points.shape[:-1], *answer.shape[1:]))

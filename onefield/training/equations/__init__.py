@@ -8,12 +8,13 @@ from onefield.training.equations.eikonal import EIKONAL
 from onefield.training.equations.elasticity import ELASTICITY
 from onefield.training.equations.fluid import FLUID
 from onefield.training.equations.helmholtz import HELMHOLTZ
+from onefield.training.equations.point_source import POINT_SOURCE
 from onefield.training.equations.study import Solved, Study
 from onefield.training.equations.wave import WAVE
 
 __all__ = ["STUDIES", "Solved", "Study", "study_named"]
 
-STUDIES = {each.name: each for each in (ADVECTION, EIKONAL, ELASTICITY, FLUID, HELMHOLTZ, WAVE)}
+STUDIES = {each.name: each for each in (ADVECTION, EIKONAL, ELASTICITY, FLUID, HELMHOLTZ, POINT_SOURCE, WAVE)}
 
 
 def study_named(name: str) -> Study:

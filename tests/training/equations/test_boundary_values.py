@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import torch
+from scipy.special import hankel1
 from torch.func import vmap
 
 from onefield.training.equations.eikonal import distance_conditions, eikonal_residual
@@ -10,6 +12,7 @@ from onefield.training.equations.helmholtz import Layer, helmholtz_residual, mat
 from onefield.training.equations.least_squares import Condition, solve
 from onefield.training.equations.networks import sine_field
 from onefield.training.equations.places import border, inside
+from onefield.training.equations.point_source import radiated, source_density, spread_wave
 from onefield.training.equations.wave import d_alembert, parted, wave_residual
 from onefield.types import Bounds
 
@@ -65,6 +68,26 @@ def test_layers_swallow_waves_without_an_echo():
     points = torch.rand(30, 2, dtype=torch.float64) * torch.tensor([1.0, 0.6])
     assert everywhere(lambda x: matched_residual(dying, x, wave_number, layer), points) < 1e-9
     assert dying(torch.tensor([1.0, 0.0])).norm() < 0.08
+
+
+def test_waves_of_a_spread_source_are_greens_function_away_from_it():
+    radii = torch.linspace(0.6, 1.4, 50, dtype=torch.float64)
+    found = torch.view_as_complex(spread_wave(radii, 8.0, 0.1).contiguous())
+    expected = 0.25j * hankel1(0, 8 * radii.numpy()) * math.exp(-0.5 * 0.8**2)
+    assert np.abs(found.numpy() - expected).max() < 1e-6
+    # within: r u' grows by what the source and k^2 u take over a ring
+    edges = torch.linspace(0.02, 0.4, 400, dtype=torch.float64)
+    wave = spread_wave(edges, 8.0, 0.1)
+    middle, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
+    flux = middle[:, None] * wave.diff(dim=0) / width
+    taken = edges[1:-1, None] * 64 * wave[1:-1]
+    taken[:, 0] += edges[1:-1] * source_density(edges[1:-1].square(), 0.1)
+    assert (flux.diff(dim=0).cumsum(0) + width * taken.cumsum(0)).abs().max() < 1e-4
+
+
+def test_a_source_radiates_through_the_layers():
+    # no wave at all would be 1, and one of another sign or without its layers more
+    assert radiated(20, seed=0, width=16, count=200).metrics["error"] < 0.85
 
 
 def test_a_wave_from_its_values_on_the_walls():
