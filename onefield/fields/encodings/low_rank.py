@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -43,8 +44,7 @@ class CpEncoding(Encoding):
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
         """Components at points; points outside the cube are clamped to it."""
-        lines = [line(points[:, axis : axis + 1]) for axis, line in enumerate(self.lines)]
-        return torch.stack(lines).prod(0)
+        return reduce(torch.mul, (line(points[:, axis : axis + 1]) for axis, line in enumerate(self.lines)))
 
     def upsampled(self, resolution: int) -> CpEncoding:
         """A new encoding with so many vertices a line that answers the same at its vertices."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import reduce
 from itertools import combinations
 
 import torch
@@ -41,15 +42,15 @@ class _Planes(LevelledEncoding):
         joined = []
         for planes in self.planes:
             found = [plane(points[:, list(pair)]) for plane, pair in zip(planes, self.pairs, strict=True)]
-            joined.append(self.joined(torch.stack(found)))
+            joined.append(reduce(self.join, found))
         if self.active_levels < self.level_count:
             weights = self.level_weights().to(points)
             joined = [weight * part for weight, part in zip(weights, joined, strict=True)]
         return torch.cat(joined, dim=-1)
 
     @abstractmethod
-    def joined(self, features: Float[Tensor, "p n f"]) -> Float[Tensor, "n f"]:
-        """One feature vector of those of all planes."""
+    def join(self, first: Float[Tensor, "n f"], second: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+        """One feature vector of those of two planes."""
 
 
 class TriPlaneEncoding(_Planes):
@@ -71,8 +72,8 @@ class TriPlaneEncoding(_Planes):
         for plane in self.planes[0]:
             nn.init.normal_(plane.grid, std=0.1)
 
-    def joined(self, features: Float[Tensor, "p n f"]) -> Float[Tensor, "n f"]:
-        return features.sum(0)
+    def join(self, first: Float[Tensor, "n f"], second: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+        return first + second
 
 
 class KPlanesEncoding(_Planes):
@@ -109,5 +110,5 @@ class KPlanesEncoding(_Planes):
                 else:
                     nn.init.uniform_(plane.grid, 0.1, 0.5)
 
-    def joined(self, features: Float[Tensor, "p n f"]) -> Float[Tensor, "n f"]:
-        return features.prod(0)
+    def join(self, first: Float[Tensor, "n f"], second: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+        return first * second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -80,7 +81,7 @@ class CpNetwork(FactorisedNetwork):
         self.rank = rank
 
     def joined(self, factors: list[Float[Tensor, "n _"]]) -> Float[Tensor, "n g"]:
-        return torch.stack(factors).prod(0).unflatten(1, (self.rank, -1)).sum(1)
+        return reduce(torch.mul, factors).unflatten(1, (self.rank, -1)).sum(1)
 
     def joined_on_grid(self, factors: list[Float[Tensor, "_ _"]]) -> Float[Tensor, "*n g"]:
         grid = factors[0].unflatten(1, (self.rank, -1))
