@@ -170,7 +170,7 @@ def noise_rows(_seeds: int) -> Iterator[Row]:
 
 
 def heldout_rows(seeds: int) -> Iterator[Row]:
-    """Every second pixel of every second row is shown."""
+    """Every second pixel of every second row is shown. The paper's deviation of 10 is for four times as many."""
     side = 128
     picture = camera(side)
     points = torch.cartesian_prod(torch.arange(side) / side, torch.arange(side) / side)
@@ -179,8 +179,8 @@ def heldout_rows(seeds: int) -> Iterator[Row]:
     shown, values = shown.reshape(-1), picture.reshape(-1, 1)
     encodings: dict[str, Callable[[int], nn.Module]] = {
         "none": lambda _: IdentityEncoding(2),
-        **{f"{k} octaves": lambda _, k=k: FourierEncoding(2, k, include_input=False) for k in (5, 6, 7)},
-        **{f"gaussian {s}": lambda seed, s=s: GaussianFourierEncoding(2, 512, s, seed) for s in (1, 10, 100)},
+        **{f"{k} octaves": lambda _, k=k: FourierEncoding(2, k, include_input=False) for k in (4, 5, 6)},
+        **{f"gaussian {s:g}": lambda seed, s=s: GaussianFourierEncoding(2, 512, s, seed) for s in (1.0, 2.5, 10.0)},
     }
     for name, make in encodings.items():
         found = []
@@ -220,6 +220,8 @@ def volume_rows(_seeds: int) -> Iterator[Row]:
             found = network.on_grid(axes) if isinstance(network, CpNetwork) else network(points)
             return found.reshape(video.shape)
 
+        # changes nothing, and takes what only a first step takes
+        descend(answer, network, video, 0.0, 1)
         begun = time.thread_time()
         error = descend(answer, network, video, 1e-3, steps)
         seconds = round((time.thread_time() - begun) / steps, 4)
