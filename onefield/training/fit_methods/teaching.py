@@ -36,7 +36,8 @@ class Teaching(FitMethod):
 
     Of the samples of a batch (all of a signal that is no larger), the share with the largest sum of absolute errors
     over the channels is taught, algorithm 1 of the paper. Larger signals draw other candidates at each selection. The
-    learning rate stays where it is, as in the paper: what is taught last would be learned at next to none.
+    learning rate stays where it is, as in the authors' configuration: what is taught last would be learned at next to
+    none.
 
     Attributes:
         ratio: share that is taught at the start, in (0, 1].
