@@ -1,10 +1,10 @@
 """Models of weights on pictures of discs, squares and triangles, each fitted by a small SIREN from a common start.
 
 Prints what a graph network tells of held-out fields from their weights alone (the kind of shape, and the PSNR of the
-fit), and how far pictures of generated fields are from the nearest training picture, beside those of held-out fields
-and of weights drawn from a normal law of the same means and variances.
+fit), and how fields that were generated compare with held-out ones, beside as many fields that were learned from, and
+weights drawn from a normal law of the same means and variances.
 
-    python benchmarks/weight_space.py [--count 16] [--side 16] [--parameters 500] [--fit-steps 100]
+    python benchmarks/weight_space.py [--count 30] [--side 16] [--parameters 500] [--fit-steps 150] [--folder FIELDS]
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from onefield.training.field_dataset import FieldDataset, fit_dataset
-from onefield.training.weight_space.diffusion import learn_diffusion
-from onefield.training.weight_space.graph_network import learn_from_weights
+from onefield.training.field_dataset import FieldDataset, fit_dataset, is_field_dataset
+from onefield.training.weight_space.generator import learn_field_generator
+from onefield.training.weight_space.judge import learn_field_judge
+from onefield.training.weight_space.scores import answers, held_out, likeness
 
 KINDS = ("disc", "square", "triangle")
 
@@ -38,46 +40,41 @@ def picture(kind: str, side: int, random: np.random.Generator) -> np.ndarray:
     return (255 / (1 + np.exp(-2 * edge))).astype(np.uint8)
 
 
-def pictures_of(dataset: FieldDataset, rows: Tensor) -> Tensor:
-    """The values of fields with these weights, a row each."""
-    return torch.stack([dataset.fitted(row).reconstruction().flatten() for row in rows])
+def normal_law(dataset: FieldDataset) -> dict[str, float]:
+    """Likeness to held-out fields of weights drawn from a normal law each."""
+    known, held = held_out(dataset)
+    rows = dataset.weights[known]
+    drawn = torch.randn(len(held), rows.shape[1], generator=torch.Generator().manual_seed(1))
+    both = (drawn * rows.std(0) + rows.mean(0), dataset.weights[held])
+    return asdict(likeness(*(answers(dataset.start, each) for each in both)))
 
 
 def main() -> None:
-    """Prints one JSON object."""
+    """Prints one JSON object a line: the judge, then the generator."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=16, help="of each kind")
+    parser.add_argument("--count", type=int, default=30, help="of each kind")
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--parameters", type=int, default=500)
-    parser.add_argument("--fit-steps", type=int, default=100)
-    parser.add_argument("--graph-steps", type=int, default=200)
-    parser.add_argument("--diffusion-steps", type=int, default=400)
+    parser.add_argument("--fit-steps", type=int, default=150)
+    parser.add_argument("--folder", type=Path, help="of the fields, kept, and gone on with where it is there")
+    parser.add_argument("--graph-steps", type=int, default=400)
+    parser.add_argument("--diffusion-steps", type=int, default=1000)
     chosen = parser.parse_args()
     random = np.random.default_rng(0)
     signals = {f"{k}/{i:03d}": picture(k, chosen.side, random) for i in range(chosen.count) for k in KINDS}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "fields"
-        dataset = fit_dataset(signals, place, parameters=chosen.parameters, steps=chosen.fit_steps)
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
-    train, held = order[: 3 * len(order) // 4], order[3 * len(order) // 4 :]
-    kinds = torch.tensor([KINDS.index(label) for label in dataset.labels])
-    psnr = torch.tensor([metrics["psnr"] for metrics in dataset.metrics])
-    rows, layout = dataset.weights, dataset.layout
-    result = {"fields": len(dataset), "parameters": rows.shape[1], "mean_psnr": psnr.mean().item()}
-    told = learn_from_weights(rows[train], layout, kinds[train], steps=chosen.graph_steps)
-    result["kind_right"] = (told(rows[held]).argmax(1) == kinds[held]).float().mean().item()
-    quality = learn_from_weights(rows[train], layout, psnr[train], steps=chosen.graph_steps)(rows[held])[:, 0]
-    result["psnr_error"] = (quality - psnr[held]).abs().mean().item()
-    result["psnr_error_of_the_mean"] = (psnr[train].mean() - psnr[held]).abs().mean().item()
-    model = learn_diffusion(rows[train], layout, steps=chosen.diffusion_steps)
-    count = len(held)
-    normal = torch.randn(count, rows.shape[1], generator=torch.Generator().manual_seed(1))
-    normal = normal * rows[train].std(0) + rows[train].mean(0)
-    known = pictures_of(dataset, rows[train])
-    for name, drawn in (("generated", model.sample(count)), ("normal", normal), ("held_out", rows[held])):
-        errors = torch.cdist(pictures_of(dataset, drawn), known).amin(1) / known.shape[1] ** 0.5
-        result[f"{name}_to_nearest"] = errors.mean().item()
-    print(json.dumps(result))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary) / "fields"
+        dataset = fit_dataset(
+            signals, folder, parameters=chosen.parameters, steps=chosen.fit_steps, resume=is_field_dataset(folder)
+        )
+    quality = fmean(metrics["psnr"] for metrics in dataset.metrics)
+    facts = {"fields": len(dataset), "parameters": dataset.weights.shape[1], "mean_psnr": quality}
+    lesson = learn_field_judge(dataset, steps=chosen.graph_steps)
+    told = {name: getattr(lesson, name) for name in ("held", "right", "chance", "error", "error_of_mean")}
+    print(json.dumps(facts | told), flush=True)
+    learned = learn_field_generator(dataset, steps=chosen.diffusion_steps)
+    compared = {"generated": asdict(learned.generated), "learned_from": asdict(learned.learned_from)}
+    print(json.dumps(compared | {"normal": normal_law(dataset)}))
 
 
 if __name__ == "__main__":

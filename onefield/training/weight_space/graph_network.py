@@ -23,6 +23,10 @@ from onefield.training.weight_space.layers import Layout, layer_sizes, layers_of
 from onefield.training.weight_space.learning import Sitting, digest, learn
 
 _RATE = 3e-3
+# Deviation of what is added to scaled ways from a common start in training, lest few fields be learned by heart.
+_NOISE = 0.5
+# Numbers that hardly move, in parts of their tensor's deviation, tell nothing by moving a little more.
+_LEAST_DEVIATION = 0.1
 
 
 class _Round(nn.Module):
@@ -108,7 +112,8 @@ class WeightPredictor:
 
     Attributes:
         network: of rows whose tensors are scaled.
-        scales: by which each number of a row, less that of the start, is divided, one for each tensor.
+        scales: by which each number of a row, less that of the start, is divided: one for each tensor, and with a
+            start, which tells numbers apart, one for each number.
         offset, spread: of the targets; 0 and 1 for classes.
         start: the common start of the fields, None for fields without one.
     """
@@ -171,13 +176,16 @@ def learn_from_weights(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = WeightGraphNetwork(layout, outputs, width, kinds=1 if start is None else 2)
-    scales = filled_scales(weights if start is None else weights - start, layout)
+    scales = filled_scales(weights, layout) if start is None else _scales_from(start, weights, layout)
     offset, spread = (0.0, 1.0) if classes else (targets.mean().item(), targets.std(correction=0).item() or 1.0)
     predictor = WeightPredictor(network, scales, offset, spread, start)
 
     def loss(generator: torch.Generator) -> Tensor:
         picked = torch.randint(len(weights), (min(batch, len(weights)),), generator=generator)
-        answer = network(*predictor.rows(weights[picked]))
+        rows = predictor.rows(weights[picked])
+        if start is not None:
+            rows[0] = rows[0] + _NOISE * torch.randn(rows[0].shape, generator=generator)
+        answer = network(*rows)
         if classes:
             return functional.cross_entropy(answer, targets[picked])
         return (answer[:, 0] - (targets[picked] - offset) / spread).square().mean()
@@ -185,6 +193,12 @@ def learn_from_weights(
     settings = {"batch": batch, "width": width, "fields": digest(weights), "targets": digest(targets)}
     done = learn(network, loss, rate=_RATE, steps=steps, seed=seed, settings=settings, observe=observe, sitting=sitting)
     return predictor if done else None
+
+
+def _scales_from(start: Float[Tensor, "p"], weights: Float[Tensor, "n p"], layout: Layout) -> Float[Tensor, "p"]:
+    """Deviation of each number's way from the start, and no less than a share of its tensor's."""
+    ways = weights - start
+    return torch.maximum(ways.std(0, correction=0), _LEAST_DEVIATION * filled_scales(ways, layout))
 
 
 def filled_scales(weights: Float[Tensor, "n p"], layout: Layout) -> Float[Tensor, "p"]:

@@ -23,7 +23,7 @@ JUDGE_FILE = TensorFile(
 )
 _LABEL, _QUALITY = "label", "quality"
 _MEASURES = ("psnr", "iou")
-_STEPS = 600
+_STEPS = 400
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def learn_field_judge(
     """Learns labels and quality from three quarters of a dataset's fields, and tells those of the others.
 
     Args:
-        steps: of each of the two networks; 600 by default.
+        steps: of each of the two networks; 400 by default.
         seed: of all random numbers.
         observe: is told how far it is.
         sitting: where it is kept when it is stopped; None does not stop.
