@@ -114,7 +114,8 @@ class OctreeFlexiCubesField(FlexiCubes):
         lows, sizes = lows.to(self.lows), sizes.to(self.sizes)
         x, y, z = (lows + sizes[:, None]).amax(0).tolist()
         octree = octree_of((x, y, z), lows, sizes)
-        if int((sizes**3).sum()) != x * y * z or not torch.equal(octree.find_leaves(lows), torch.arange(len(lows))):
+        numbers = torch.arange(len(lows), device=lows.device)
+        if int((sizes**3).sum()) != x * y * z or not torch.equal(octree.find_leaves(lows), numbers):
             raise DataError("The leaves of a saved octree do not fill its box once; the file is damaged.")
         self.take_octree(octree, self.values.new_ones(len(octree.nodes)))
 
