@@ -67,7 +67,8 @@ def main() -> None:
     arguments = parser.parse_args()
     opened = open_run(arguments.run)
     method, scene = opened.method, opened.scene
-    spread = torch.linspace(0, len(scene.test_indices) - 1, arguments.views).round().long()
+    count = len(scene.test_indices)
+    spread = torch.linspace(0, count - 1, min(count, arguments.views)).round().long()
     views = scene.test_indices[spread].tolist()
     choice = choose_extractor(method, scene)
     surface = method_surface(method, scene, choice, resolution=arguments.resolution, faces=arguments.faces)
