@@ -158,7 +158,7 @@ def _sweep(summaries: Sequence[RateSummary]) -> list[Markup]:
 def _rate_figure(summary: RateSummary, most: float | None) -> Markup:
     if summary.psnr is None:
         return markup(MISSING)
-    text = markup(f"{summary.psnr:.1f} ± {summary.deviation:.1f}")
+    text = markup(f"{summary.psnr:.1f}" + (f" ± {summary.deviation:.1f}" if summary.seeds > 1 else ""))
     return Markup(f"<strong>{text}</strong>") if summary.psnr == most else text
 
 

@@ -115,6 +115,7 @@ class RateSummary:
         task, field, parameters, rate: as of `Cell`.
         psnr, deviation: mean over signals and seeds, and deviation over seeds of the mean over signals, dB; None where
             a fit has no figure.
+        seeds: how many.
     """
 
     task: str
@@ -123,6 +124,7 @@ class RateSummary:
     rate: float
     psnr: float | None
     deviation: float | None
+    seeds: int
 
 
 def plan(
@@ -348,5 +350,5 @@ def by_rate(results: dict[Cell, Result]) -> list[RateSummary]:
             complete = all(figure is not None for figures in seeds.values() for figure in figures)
             means = [fmean(figures) for figures in seeds.values()] if complete else []
             summary = (fmean(means), pstdev(means)) if complete else (None, None)
-            summaries.append(RateSummary(*key, rate, *summary))
+            summaries.append(RateSummary(*key, rate, *summary, len(seeds)))
     return summaries

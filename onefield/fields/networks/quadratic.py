@@ -19,4 +19,4 @@ class QuadraticNetwork(ActivatedNetwork):
         return 1 / (1 + values.square())
 
 
-QUADRATIC = Backbone("quadratic", QuadraticNetwork, {"width": 256, "hidden_layers": 3, "factor": 10.0})
+QUADRATIC = Backbone("quadratic", QuadraticNetwork, {"width": 256, "hidden_layers": 3, "factor": 10.0}, rate=3e-3)

@@ -45,4 +45,4 @@ class RealGaborNetwork(ActivatedNetwork):
 
 
 _OPTIONS = {"width": 256, "hidden_layers": 2, "frequency": 10.0, "sharpness": 10.0}
-REAL_GABOR = Backbone("gabor", RealGaborNetwork, _OPTIONS)
+REAL_GABOR = Backbone("gabor", RealGaborNetwork, _OPTIONS, rate=2e-3)

@@ -24,4 +24,4 @@ class SincNetwork(ActivatedNetwork):
         return torch.sinc(values / math.pi)
 
 
-SINC = Backbone("sinc", SincNetwork, {"width": 256, "hidden_layers": 3, "factor": 15.0})
+SINC = Backbone("sinc", SincNetwork, {"width": 256, "hidden_layers": 3, "factor": 15.0}, rate=2e-3)
