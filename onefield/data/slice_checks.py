@@ -100,7 +100,7 @@ def check_planes(slices: Sequence[Slice], diagonal: float) -> None:
         cosine = abs(float(one.normal @ other.normal))
         if cosine > 1 - _SAME and abs(float(one.normal @ (other.origin - one.origin))) < _SAME * diagonal:
             raise DataError(f"{one.name} and {other.name} lie on the same plane; keep one of them.")
-        if cosine <= 1 - _SAME and one.contours and other.contours:
+        if cosine <= 1 - _SAME and (one.contours or other.contours):
             _check_meeting(one, other, CONTRADICTION * diagonal)
 
 

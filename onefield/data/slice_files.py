@@ -111,6 +111,8 @@ def _described(path: Path) -> Slices:
         if "contours" in entry:
             cuts.append(Slice(entry.where, origin, axes, _contours(entry)))
             continue
+        if "file" not in entry:
+            raise DataError(f"{entry.where} lacks 'contours' and 'file'; add one, or [] as contours of an empty plane.")
         file = inside(path.parent, entry.text("file"), entry.where)
         if file.suffix.lower() == ".svg":
             size = np.ones(2) if pixel is None else pixel
@@ -135,6 +137,8 @@ def _plane(entry: JsonObject) -> tuple[np.ndarray, np.ndarray]:
         if any(key in entry for key in ("origin", "right", "up")):
             raise DataError(f"{entry.where} has a height and a pose; keep one of them.")
         return _flat(entry.number("height"))
+    if not any(key in entry for key in ("origin", "right", "up")):
+        raise DataError(f"{entry.where} lacks its plane; add 'height', or 'origin', 'right' and 'up'.")
     origin, right, up = (entry.array(key, ((3,),)) for key in ("origin", "right", "up"))
     lengths = np.linalg.norm(right), np.linalg.norm(up)
     if min(lengths) == 0 or abs(right @ up) > _SKEW * lengths[0] * lengths[1]:

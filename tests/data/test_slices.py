@@ -84,6 +84,8 @@ def test_planes_that_contradict_each_other_are_named():
     hollow = Slice("hollow", hollow.origin, hollow.axes, (*hollow.contours, 0.7 * hollow.contours[0]))
     with pytest.raises(DataError, match=r"\(0, 0, 1\) 0\.0 and hollow contradict"):
         Slices.of([right, hollow])
+    with pytest.raises(DataError, match=r"\(0, 0, 1\) 0\.0 and empty contradict"):
+        Slices.of([right, Slice("empty", hollow.origin, hollow.axes, ())])
 
 
 def test_contours_may_touch():
