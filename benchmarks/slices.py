@@ -1,11 +1,13 @@
 """Solids from slices: Onefield's two fields beside interpolation between the slices, one JSON line a row.
 
 `balloondog` (15 planes) is scored by its volumetric overlap with the solid that was cut, `heart25` (25 planes of any
-pose, no solid known) by the distance of its contours from the surface. The peers are written here: the nearest plane,
-linear and cubic interpolation of the planes' signed distances, and radial basis functions through points on the planes.
+pose, no solid known) by the distance of its contours from the surface; a closed mesh is cut here, across its longest
+side. The peers are written here: the nearest plane, linear and cubic interpolation of the planes' signed distances, and
+radial basis functions through points on the planes. What knowing more of `balloondog` would bring: the row `grid, ends
+given`, and `--midway 5 6`, planes midway below planes 5 and 6.
 
-    python benchmarks/slices.py DATA/slices [--shape balloondog|heart25] [--rows "grid;linear;..."] [--orex-steps 2000]
-        [--meshes FOLDER]
+    python benchmarks/slices.py DATA/slices [--shape balloondog|heart25|MESH] [--planes 15] [--rows "grid;linear;..."]
+        [--midway PLANE ...] [--orex-steps 2000] [--meshes FOLDER]
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import trimesh
 from scipy.interpolate import CubicSpline, RBFInterpolator, RegularGridInterpolator
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from onefield.data.contours import Slice
 from onefield.data.signals import Shape, load_signal
 from onefield.data.slice_files import load_slices
 from onefield.data.slice_samples import sample_slices
@@ -47,6 +51,8 @@ RESOLUTION = 160
 # Centres of radial basis functions.
 CENTERS = 3000
 GRID_STEPS = 600
+# Ends of bodies, where they are given, as a part of the points on contours.
+ENDS = 0.1
 
 
 class LatticeField(Field):
@@ -116,11 +122,14 @@ def radial_basis(slices: Slices) -> LatticeField:
     return LatticeField(slices.bounds, answer.reshape(shape))
 
 
-def grid(slices: Slices, settings: GridSettings, **sampling: bool) -> Field:
+def grid(slices: Slices, settings: GridSettings, ends: Tensor | None = None, **sampling: bool) -> Field:
     recipe, target = plan_slices("grid", slices)
     generator = torch.Generator().manual_seed(0)
     field = build_field(recipe.field, recipe.options, target)
     samples = sample_slices(slices, generator, **sampling)
+    if ends is not None:
+        often = int(ENDS * len(samples.contour)) // len(ends)
+        samples = replace(samples, contour=torch.cat([samples.contour, ends.repeat(often, 1)]))
     train_grid(field, SliceTask(slices, samples, generator, lambda step: step / GRID_STEPS), settings)
     return field
 
@@ -135,22 +144,66 @@ def orex(slices: Slices, steps: int, settings: OrexSettings, turns: int = 5, **s
     return field
 
 
-def rows(parallel: bool, steps: int) -> dict[str, Callable[[Slices], Field]]:
+def rows(parallel: bool, steps: int, ends: Tensor | None) -> dict[str, Callable[[Slices], Field]]:
     base, network = GridSettings(), OrexSettings()
     peers = {kind: lambda s, kind=kind: between_parallel(s, kind) for kind in ("nearest plane", "linear", "cubic")}
-    return (peers if parallel else {}) | {
-        "radial basis": radial_basis,
-        "grid": lambda s: grid(s, base),
-        "grid, evenly spread points": lambda s: grid(s, base, hierarchical=False),
-        "grid, distances not bounded": lambda s: grid(s, replace(base, bounded=False)),
-        "grid, a tenth as stiff": lambda s: grid(s, replace(base, stiffness=base.stiffness / 10)),
-        "grid, one level": lambda s: grid(s, replace(base, levels=base.levels[-1:])),
-        "orex": lambda s: orex(s, steps, network),
-        "orex, evenly spread points": lambda s: orex(s, steps, network, hierarchical=False),
-        "orex, all widths at once": lambda s: orex(s, steps, replace(network, narrowing=False)),
-        "orex, no limit to slopes": lambda s: orex(s, steps, replace(network, slope_limit=0.0)),
-        "orex, one turn": lambda s: orex(s, steps, network, turns=1),
-    }
+    more = {} if ends is None else {"grid, ends given": lambda s: grid(s, base, ends)}
+    return (
+        (peers if parallel else {})
+        | more
+        | {
+            "radial basis": radial_basis,
+            "grid": lambda s: grid(s, base),
+            "grid, evenly spread points": lambda s: grid(s, base, hierarchical=False),
+            "grid, distances not bounded": lambda s: grid(s, replace(base, bounded=False)),
+            "grid, a tenth as stiff": lambda s: grid(s, replace(base, stiffness=base.stiffness / 10)),
+            "grid, one level": lambda s: grid(s, replace(base, levels=base.levels[-1:])),
+            "orex": lambda s: orex(s, steps, network),
+            "orex, evenly spread points": lambda s: orex(s, steps, network, hierarchical=False),
+            "orex, all widths at once": lambda s: orex(s, steps, replace(network, narrowing=False)),
+            "orex, no limit to slopes": lambda s: orex(s, steps, replace(network, slope_limit=0.0)),
+            "orex, one turn": lambda s: orex(s, steps, network, turns=1),
+        }
+    )
+
+
+def section(mesh: trimesh.Trimesh, axis: int, height: float) -> Slice:
+    """The mesh on a plane across an axis."""
+    origin, axes = height * np.eye(3)[axis], np.eye(3)[[(axis + 1) % 3, (axis + 2) % 3]]
+    loops = mesh.section(plane_normal=np.eye(3)[axis], plane_origin=origin).discrete
+    return Slice(f"at {height:.4g}", origin, axes, tuple((np.asarray(loop[:-1]) - origin) @ axes.T for loop in loops))
+
+
+def cut(path: Path, planes: int) -> Slices:
+    """Parallel planes at even distances through a mesh, the first and the last half a gap within it."""
+    mesh = trimesh.load_mesh(path)
+    mesh.merge_vertices(merge_tex=True, merge_norm=True)
+    axis = int(np.argmax(mesh.extents))
+    low, high = mesh.bounds[:, axis]
+    return Slices.of([section(mesh, axis, low + (high - low) * (n + 0.5) / planes) for n in range(planes)])
+
+
+def midway(slices: Slices, path: Path, planes: list[int]) -> Slices:
+    """More planes across z, each in the middle between a plane and the one below it."""
+    heights = [each.origin[2] for each in slices.slices]
+    mesh = trimesh.load_mesh(path)
+    more = [section(mesh, 2, (heights[plane - 1] + heights[plane]) / 2) for plane in planes]
+    return Slices.of(sorted([*slices.slices, *more], key=lambda each: each.origin[2]))
+
+
+def ends_of(path: Path) -> Tensor | None:
+    """Highest and lowest points of a solid's bodies: those above or below all their neighbours, outside in."""
+    if not path.is_file():
+        return None
+    mesh = trimesh.load_mesh(path)
+    height, sides = mesh.vertices[:, 2], mesh.edges_unique
+    found = []
+    for up in (1, -1):
+        neighbours = np.full(len(height), -np.inf)
+        for one, other in ((0, 1), (1, 0)):
+            np.maximum.at(neighbours, sides[:, one], up * height[sides[:, other]])
+        found.append((up * height > neighbours) & (up * mesh.vertex_normals[:, 2] > 0))
+    return torch.from_numpy(mesh.vertices[found[0] | found[1]]).float()
 
 
 def truth_of(path: Path) -> tuple[Tensor, Tensor] | None:
@@ -178,13 +231,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shape", default="balloondog")
+    parser.add_argument("--planes", type=int, default=15)
+    parser.add_argument("--midway", type=int, nargs="+", default=[])
     parser.add_argument("--rows", help="names, separated by semicolons; all without")
     parser.add_argument("--orex-steps", type=int, default=2000)
     parser.add_argument("--meshes", type=Path)
     arguments = parser.parse_args()
-    slices = load_slices(arguments.folder / f"{arguments.shape}.csl")
-    truth = truth_of(arguments.folder / f"{arguments.shape}_reference.stl")
-    contestants = rows(arguments.shape == "balloondog", arguments.orex_steps)
+    mesh_file = Path(arguments.shape)
+    if mesh_file.is_file():
+        solid, slices = mesh_file, cut(mesh_file, arguments.planes)
+    else:
+        solid = arguments.folder / f"{arguments.shape}_reference.stl"
+        slices = load_slices(arguments.folder / f"{arguments.shape}.csl")
+    if arguments.midway:
+        slices = midway(slices, solid, arguments.midway)
+    truth = truth_of(solid)
+    contestants = rows(arguments.shape == "balloondog", arguments.orex_steps, ends_of(solid))
     for name in arguments.rows.split(";") if arguments.rows else contestants:
         wall, processor = time.perf_counter(), time.process_time()
         field = contestants[name](slices)
@@ -205,7 +267,7 @@ def main() -> None:
         }
         print(json.dumps(found), flush=True)
         if arguments.meshes is not None:
-            export_mesh(mesh, make_folder(arguments.meshes) / f"{arguments.shape} {name}.ply")
+            export_mesh(mesh, make_folder(arguments.meshes) / f"{mesh_file.stem} {name}.ply")
 
 
 if __name__ == "__main__":
