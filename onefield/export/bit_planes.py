@@ -20,6 +20,8 @@ from onefield.export.range_coder import Contexts, decode_bits, encode_bits
 
 # float32 holds no more.
 MOST_PLANES = 24
+# Bytes by which coded bits end later than their entropy, about: the coder's words have four.
+_ROUNDED_UP = 3
 # Contexts of first bits after beginning come behind those of beginning.
 _AFTER = 32
 
@@ -40,9 +42,9 @@ def encode_planes(numbers: np.ndarray, sizes: Sequence[int]) -> list[bytes]:
     Args:
         sizes: of groups of numbers of one law each.
     """
-    contexts, planes = Contexts(), []
+    contexts, planes = Contexts(2 * _AFTER), []
     for bits, keys, rest in _planes(numbers, sizes):
-        coded = encode_bits(bits.tolist(), keys.tolist(), contexts)
+        coded = encode_bits(bits, keys, contexts)
         planes.append(pack_length(len(coded)) + coded + np.packbits(rest).tobytes())
     return planes
 
@@ -51,8 +53,8 @@ def coded_size(numbers: np.ndarray, sizes: Sequence[int]) -> float:
     """Bytes that `encode_planes` would need, without encoding: the counts of each context say it."""
     counts, size = np.zeros((2 * _AFTER, 2)), 0.0
     for bits, keys, rest in _planes(numbers, sizes):
-        np.add.at(counts, (keys, bits.astype(int)), 1)
-        size += 1 + len(rest) / 8
+        np.add.at(counts, (keys, bits.astype(np.int64)), 1)
+        size += 1 + _ROUNDED_UP + len(rest) / 8
     # the probability that the estimator of Krichevsky and Trofimov gives to a row of bits
     chances = gammaln(counts + 0.5).sum(1) - gammaln(counts.sum(1) + 1) - np.log(np.pi)
     return size - chances.sum() / np.log(2) / 8
@@ -71,7 +73,7 @@ def _planes(numbers: np.ndarray, sizes: Sequence[int]):
         bits = magnitudes >> place & 1
         keys = top_of_each - place
         yield (
-            np.concatenate([begins[open_still], bits[after]]).astype(np.int64),
+            np.concatenate([begins[open_still], bits[after] == 1]),
             np.concatenate([keys[open_still], _AFTER + keys[after]]),
             np.concatenate([negative[begins], bits[later].astype(bool)]),
         )
@@ -96,7 +98,7 @@ def decode_planes(
     Raises:
         DataError: a plane that does not fit those before it.
     """
-    top_of_each, contexts = np.repeat(np.asarray(tops, np.int64), sizes), Contexts()
+    top_of_each, contexts = np.repeat(np.asarray(tops, np.int64), sizes), Contexts(2 * _AFTER)
     magnitudes, negative = np.zeros(len(top_of_each), np.int64), np.zeros(len(top_of_each), bool)
     # 0: not begun; 1: begun in the plane before; 2: earlier
     age, place = np.zeros(len(top_of_each), np.int64), max(tops, default=0)
@@ -110,8 +112,8 @@ def decode_planes(
                 np.flatnonzero(each) for each in ((age == 0) & (top_of_each > place), age == 1, age == 2)
             )
             keys = np.concatenate([top_of_each[fresh], _AFTER + top_of_each[after]]) - place
-            bits = np.array(decode_bits(coded, keys.tolist(), contexts), np.int64)
-            begins = fresh[bits[: len(fresh)] == 1]
+            bits = decode_bits(coded, keys, contexts)
+            begins = fresh[bits[: len(fresh)]]
             stored, start = _stored(part, start, len(begins) + len(later))
             negative[begins] = stored[: len(begins)]
             magnitudes <<= 1

@@ -1,4 +1,4 @@
-"""The container ``.onef``: a row of parts, read as far as they have arrived.
+"""The container ``.onef``: a safetensors file whose one tensor is a row of parts, read as far as they have arrived.
 
 See docs/onef.md for the bytes.
 """
@@ -16,10 +16,12 @@ from onefield.errors import DataError
 from onefield.export.lengths import pack_length, unpack_length
 
 SUFFIX = ".onef"
-VERSION = 2
-_MAGIC = b"onef"
-# Magic, version, and bytes of all parts with their frames.
-_HEADER = struct.Struct("<4sBI")
+VERSION = 1
+# The tensor's name, with the version behind.
+_TENSOR = "onef-"
+_HEADER_LENGTH = struct.Struct("<Q")
+# It says one thing; nothing that is one takes this much.
+_LONGEST_HEADER = 1 << 8
 # Behind the length of each part, before its content.
 _CHECKSUM = struct.Struct("<I")
 # Facts of a signal take a kilobyte or two.
@@ -72,7 +74,7 @@ def encode(facts: dict, parts: Sequence[bytes]) -> bytes:
     first = compressor.compress(said.encode()) + compressor.flush()
     framed = [pack_length(len(part)) + _CHECKSUM.pack(zlib.crc32(part)) + part for part in (first, *parts)]
     body = b"".join(framed)
-    return _HEADER.pack(_MAGIC, VERSION, len(body)) + body
+    return _header(len(body)) + body
 
 
 def decode(content: bytes, path: Path, partial: bool = False) -> Onef:
@@ -103,17 +105,37 @@ def decode(content: bytes, path: Path, partial: bool = False) -> Onef:
     return Onef(facts, tuple(parts[1:]), count, tuple(ends[1:]))
 
 
+def _header(length: int) -> bytes:
+    """The beginning of a safetensors file with one tensor of so many bytes, padded to whole words."""
+    said = {f"{_TENSOR}{VERSION}": {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}}
+    text = json.dumps(said, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _HEADER_LENGTH.size)
+    return _HEADER_LENGTH.pack(len(text)) + text
+
+
 def _checked_header(content: bytes, path: Path) -> tuple[int, int]:
     """Where the parts begin, and how long the whole file should be."""
-    if content[: len(_MAGIC)] != _MAGIC[: len(content)] or not content:
+    length = 0
+    if len(content) >= _HEADER_LENGTH.size:
+        (length,) = _HEADER_LENGTH.unpack_from(content)
+    start = _HEADER_LENGTH.size + length
+    text = content[_HEADER_LENGTH.size : start]
+    if not 1 < length <= _LONGEST_HEADER or text[:1] not in (b"{", b""):
         raise DataError(f"{path} is no {SUFFIX} file: it does not begin as those do.")
-    if len(content) < _HEADER.size:
+    if len(content) < start:
         raise DataError(f"{path} ends within its header, after {len(content):,} bytes; {_COPY}.")
-    _, version, length = _HEADER.unpack_from(content)
-    if version != VERSION:
-        cure = "update Onefield" if version > VERSION else "compress the fit anew"
-        raise DataError(f"{path} is of version {version}, but this Onefield reads {VERSION}; {cure}.")
-    return _HEADER.size, _HEADER.size + length
+    try:
+        ((name, said),) = json.loads(text).items()
+        if not name.startswith(_TENSOR):
+            raise DataError(f"{path} is a safetensors file, but no {SUFFIX}: its tensor is '{name}'.")
+        version, body = int(name.removeprefix(_TENSOR)), int(said["data_offsets"][1])
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        raise DataError(f"{path} is no {SUFFIX} file, or its header is damaged; {_COPY}.") from error
+    if version > VERSION:
+        raise DataError(f"{path} is of version {version}, but this Onefield reads {VERSION}; update Onefield.")
+    if content[:start] != _header(body):
+        raise DataError(f"{path} has a damaged header; {_COPY}.")
+    return start, start + body
 
 
 def _parts(content: bytes, start: int, path: Path) -> tuple[list[bytes], list[int]]:

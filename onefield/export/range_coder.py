@@ -1,84 +1,96 @@
-"""An adaptive binary range coder: bits as near to their entropy as their contexts' counts tell it."""
+"""Bits through the range coder of the library constriction, near the entropy that their contexts' counts tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from types import ModuleType
 
-# A state is refilled byte by byte while its range is below this, so that it always has 24 to 32 bits.
-_FULL, _LEAST = 1 << 32, 1 << 24
-# Counts are halved at this sum, which keeps their quotient well within the range.
-_MOST_COUNTED = 1 << 14
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from onefield.errors import DataError, ResourceError
+
+# Of a row, so many bits are coded by the counts before it, then twice as many by those before these, and so on.
+_FIRST_BLOCK, _LARGEST_BLOCK = 8, 1 << 12
+_WORD = np.dtype("<u4")
+# More than the coder looks ahead.
+_AHEAD = 2 * _WORD.itemsize
 
 
 class Contexts:
-    """How often each context's bits were 0 and 1 so far; both sides of a coder keep the same.
+    """How often each context's bits were 0 and 1 so far; both sides of a coder keep the same."""
 
-    The probability of a bit is that of Krichevsky and Trofimov (1981): half a count more than there were.
+    def __init__(self, count: int) -> None:
+        """Starts without any.
+
+        Args:
+            count: of contexts; keys are less.
+        """
+        self._ones = np.zeros(count)
+        self._all = np.zeros(count)
+
+    def chances(self, keys: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        """Of a 1 in each context, with half a count more than there were (Krichevsky and Trofimov 1981)."""
+        return (self._ones[keys] + 0.5) / (self._all[keys] + 1.0)
+
+    def learn(self, keys: Int[np.ndarray, "n"], bits: Bool[np.ndarray, "n"]) -> None:
+        """Counts bits."""
+        np.add.at(self._ones, keys, bits)
+        np.add.at(self._all, keys, 1.0)
+
+
+def encode_bits(bits: Bool[np.ndarray, "n"], keys: Int[np.ndarray, "n"], contexts: Contexts) -> bytes:
+    """Bits, each in the context of its key, as bytes without zeros at the end; the contexts learn from them.
+
+    Raises:
+        ResourceError: constriction is not installed.
     """
-
-    def __init__(self) -> None:
-        self._counts: dict[int, list[int]] = {}
-
-    def of(self, key: int) -> list[int]:
-        """Twice the counts of zeros and of ones, plus one."""
-        return self._counts.setdefault(key, [1, 1])
-
-
-def _count(counts: list[int], bit: int) -> None:
-    counts[bit] += 2
-    if counts[0] + counts[1] > _MOST_COUNTED:
-        counts[0], counts[1] = counts[0] // 2 | 1, counts[1] // 2 | 1
+    stream = coder_library().stream
+    encoder, law = stream.queue.RangeEncoder(), stream.model.Bernoulli(perfect=False)
+    for block in _blocks(len(bits)):
+        encoder.encode(bits[block].astype(np.int32), law, contexts.chances(keys[block]))
+        contexts.learn(keys[block], bits[block])
+    return encoder.get_compressed().astype(_WORD).tobytes().rstrip(b"\0")
 
 
-def encode_bits(bits: Iterable[int], keys: Iterable[int], contexts: Contexts) -> bytes:
-    """Bits, each in the context of its key, as bytes without zeros at the end; the contexts learn from them."""
-    low, span, coded = 0, _FULL, bytearray()
-    for bit, key in zip(bits, keys, strict=True):
-        counts = contexts.of(key)
-        bound = span * counts[0] // (counts[0] + counts[1])
-        if bit:
-            low, span = low + bound, span - bound
-        else:
-            span = bound
-        _count(counts, bit)
-        if low >= _FULL:
-            low -= _FULL
-            _carry(coded)
-        while span < _LEAST:
-            coded.append(low >> 24)
-            low, span = (low << 8) % _FULL, span << 8
-    # the number within the range that ends in most zeros
-    zeros = (span - 1).bit_length() - 1
-    last = -(-low >> zeros) << zeros
-    if last >= _FULL:
-        last -= _FULL
-        _carry(coded)
-    coded += last.to_bytes(4, "big")
-    return bytes(coded).rstrip(b"\0")
+def decode_bits(coded: bytes, keys: Int[np.ndarray, "n"], contexts: Contexts) -> Bool[np.ndarray, "n"]:
+    """As many bits as there are keys.
 
-
-def decode_bits(coded: bytes, keys: Sequence[int], contexts: Contexts) -> list[int]:
-    """As many bits as there are keys; of bytes that end early or are others, whatever they then say."""
-    padded = coded + bytes(4)
-    value, place, span, bits = int.from_bytes(padded[:4], "big"), 4, _FULL, []
-    for key in keys:
-        counts = contexts.of(key)
-        bound = span * counts[0] // (counts[0] + counts[1])
-        if value >= bound:
-            bit, value, span = 1, value - bound, span - bound
-        else:
-            bit, span = 0, bound
-        _count(counts, bit)
-        bits.append(bit)
-        while span < _LEAST:
-            value = value << 8 | (padded[place] if place < len(padded) else 0)
-            place, span = place + 1, span << 8
+    Raises:
+        DataError: bytes that no such bits give.
+        ResourceError: constriction is not installed.
+    """
+    stream = coder_library().stream
+    padded = coded + bytes(-len(coded) % _WORD.itemsize + _AHEAD)
+    decoder = stream.queue.RangeDecoder(np.frombuffer(padded, _WORD).astype(np.uint32))
+    law, bits = stream.model.Bernoulli(perfect=False), np.zeros(len(keys), bool)
+    for block in _blocks(len(keys)):
+        try:
+            bits[block] = decoder.decode(law, contexts.chances(keys[block]))
+        except AssertionError as error:
+            raise DataError("its coded bits are no such bits") from error
+        contexts.learn(keys[block], bits[block])
     return bits
 
 
-def _carry(coded: bytearray) -> None:
-    place = len(coded) - 1
-    while coded[place] == 0xFF:
-        coded[place] = 0
-        place -= 1
-    coded[place] += 1
+def _blocks(count: int) -> Iterator[slice]:
+    start, size = 0, _FIRST_BLOCK
+    while start < count:
+        yield slice(start, min(start + size, count))
+        start, size = start + size, min(2 * size, _LARGEST_BLOCK)
+
+
+def coder_library() -> ModuleType:
+    """constriction, which codes what is compressed.
+
+    Raises:
+        ResourceError: it is not installed.
+    """
+    try:
+        import constriction
+    except ImportError as error:
+        raise ResourceError(
+            "Compressing and decompressing fits need constriction, which is not installed; run "
+            "'pip install \"onefield[compress]\"'."
+        ) from error
+    return constriction

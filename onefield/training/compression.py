@@ -29,6 +29,7 @@ from onefield.data.signals import Signal
 from onefield.errors import DataError, UsageError
 from onefield.export import onef
 from onefield.export.bit_planes import MOST_PLANES, coded_size, decode_planes, encode_planes, plane_counts
+from onefield.export.range_coder import coder_library
 from onefield.fields.field import Field
 from onefield.training.field_function import field_function
 from onefield.training.fit_methods import FitParts
@@ -100,7 +101,9 @@ def compress(
     Raises:
         UsageError: bits out of range, a field of the caller's own, or a signal other than the fit's.
         DataError: parameters that are not finite.
+        ResourceError: constriction is not installed.
     """
+    coder_library()
     if not LEAST_BITS <= bits <= MOST_BITS:
         raise UsageError(f"A parameter takes {LEAST_BITS:g} to {MOST_BITS:g} bits, got {bits:g}.")
     facts = replace(fitted, metrics={}).facts()

@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from onefield.errors import DataError
 from onefield.export.onef import decode, encode
@@ -16,10 +18,14 @@ def test_facts_and_parts_come_back_and_facts_as_usual_take_little():
     held = decode(content, PATH)
     assert (held.facts, held.parts, held.part_count, held.is_whole) == (FACTS, PARTS, 3, True)
     assert held.ends[-1] == len(content)
-    # nine bytes of header, and a length and a checksum for each part
+    # a length and a checksum for each part
     assert len(content) - held.ends[0] == sum(map(len, PARTS[1:])) + 2 * 5
+    header = 8 + int.from_bytes(content[:8], "little")
     usual = {"kind": "image", "shape": [512, 768], "metrics": {}}
-    assert len(encode(usual, ())) < 9 + 5 + len(json.dumps(usual)) / 2
+    assert len(encode(usual, ())) < header + 5 + len(json.dumps(usual)) / 2
+    # any reader of safetensors finds the parts
+    ((name, tensor),) = safetensors.numpy.load(content).items()
+    assert (name, tensor.tobytes()) == ("onef-1", content[header:])
 
 
 def test_each_beginning_holds_the_parts_that_end_in_it():
@@ -48,10 +54,10 @@ def test_no_flipped_bit_passes():
     [
         (b"", "is no .onef file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(300), "is no .onef file"),
-        (b"onef\3" + encode(FACTS, PARTS)[5:], "is of version 3, .* reads 2; update Onefield"),
-        (b"onef\1" + encode(FACTS, PARTS)[5:], "is of version 1, .* reads 2; compress the fit anew"),
+        (encode(FACTS, PARTS).replace(b"onef-1", b"onef-2"), "is of version 2, .* reads 1; update Onefield"),
+        (safetensors.numpy.save({"weight": np.zeros(3)}), "a safetensors file, but no .onef: its tensor is 'weight'"),
         (encode(FACTS, PARTS) + b"more", "4 bytes too many"),
-        (encode(FACTS, PARTS)[:7], "ends within its header, after 7 bytes"),
+        (encode(FACTS, PARTS)[:20], "ends within its header, after 20 bytes"),
     ],
 )
 def test_what_is_wrong_is_said(content, sentence):

@@ -51,15 +51,15 @@ def test_rates_and_quality(fitted):
     assert difference(again, decoded.fitted) < 3e-4
 
 
-def test_each_prefix_decodes_and_the_last_planes_gain_six_decibels_each():
+def test_each_prefix_decodes_and_planes_gain_six_decibels_each():
     fitted = untrained()
     content = compress(fitted, bits=12.0)
     total = decompress(content, "a.onef").total_planes
     errors = [difference(fitted, decompress(content, "a.onef", planes=k).fitted) for k in range(total + 1)]
-    gains = [20 * math.log10(a / b) for a, b in zip(errors[-4:], errors[-3:], strict=False)]
-    assert all(4.0 < gain < 8.0 for gain in gains[:-1])
-    # in which rounding errors make up for each other
-    assert gains[-1] > 6.0
+    gains = [20 * math.log10(a / b) for a, b in zip(errors[-8:], errors[-7:], strict=False)]
+    assert 5.0 < np.mean(gains[:-1]) < 7.0
+    # in the last, rounding errors make up for each other
+    assert gains[-1] > 8.0
     held = onef.decode(content, "a.onef")
     # the first planes share a part
     for part in (0, 1, len(held.ends) - 2):
