@@ -79,7 +79,7 @@ def test_a_run_that_stops_goes_on_to_the_same_numbers(scene, trained, tmp_path):
     assert {name for name, tensor in found.items() if not torch.equal(tensor, expected[name])} == set()
 
 
-def test_a_run_on_an_octree_goes_on_and_has_fewer_faces(scene, tmp_path):
+def test_a_run_on_an_octree_goes_on_and_keeps_large_leaves(scene, tmp_path):
     changes = [*CHANGES, "field.resolution=64", "field.flatness=0.1", "field.growth_stages=2"]
     config = configure(scene, "flexicubes", steps=12, changes=changes)
     opened = start_run(config, tmp_path / "run")
