@@ -13,8 +13,10 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal, signal_of
 from onefield.errors import UsageError
 from onefield.training.fit import fit
+from onefield.training.fit_methods import METHOD_NAMES
 from onefield.training.point_fit import PointSource
-from onefield.training.recipes import FIELD_NAMES, build_field, recipe_for, target_of
+from onefield.training.recipes import FIELD_NAMES, band_option, build_field, recipe_for, target_of
+from onefield.training.tasks.poisson import FromDerivatives
 from onefield.types import Mesh, PointCloud
 
 # What has features on planes or products of two axes and more says that a signal has too few; noise is of samples.
@@ -88,6 +90,34 @@ def test_the_error_falls(name, kind, monkeypatch):
     # a step of a grid reaches few of its vertices near a surface
     least = 0.9 if isinstance(signal, Signal) else 1.0
     assert found < least * error(fit(signal, name, steps=1), signal)
+
+
+# Kernels of grids stop at second derivatives, and a hash grid's network has none.
+WITHOUT_LAPLACIAN = {"dense", "hash", "cp", "vm", "tri-plane", "k-planes"}
+# With every field of values by itself; the others move or scale what only some fields have.
+UNIVERSAL_METHODS = {"iga", "iterative", "s3im", "teaching"}
+
+
+def is_answered(signal, name, **options):
+    """Whether a fit ends in finite answers, or in a sentence."""
+    try:
+        assert torch.isfinite(fit(signal, name, steps=1, **options).reconstruction()).all()
+    except UsageError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("vm", "bayesian-tucker")])
+def test_derivatives_and_ways_of_fitting_are_learned_or_refused(name, monkeypatch):
+    monkeypatch.setattr("onefield.training.fit.recipe_for", lambda *given: small(recipe_for(*given)))
+    signal = signal_of(waves(6, 7), "image")
+    assert is_answered(signal, name, task=FromDerivatives())
+    bent = is_answered(signal, name, task=FromDerivatives("laplacian"))
+    assert bent == (name not in WITHOUT_LAPLACIAN)
+    taken = {method for method in METHOD_NAMES if is_answered(signal, name, methods=[method])}
+    assert taken >= UNIVERSAL_METHODS
+    assert ("fresh" in taken) == (band_option(name) is not None)
+    assert ("singularities" in taken) == (name == "band-split")
 
 
 @pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("dense", "bayesian-tucker")])

@@ -89,6 +89,7 @@ class LaplacianSamples:
         self._signal, self._generator = signal, generator
         self._border = border_of(numbers)
         self._cell, self._scale = 1 / max(signal.shape), target_of(signal).scale
+        self._tried = False
 
     def loss(self, field: Field, batch: int) -> Float[Tensor, ""]:
         """Mean squared errors of both, relative to the picture's range.
@@ -100,6 +101,11 @@ class LaplacianSamples:
         points = self._signal.points(self._places[picked])
         try:
             found = spatial_laplacian(field, points, "value", create_graph=True) * self._cell**2
+            if bool(found.any()) and not self._tried:
+                # kernels may stop at second derivatives, which only shows where the loss is derived by parameters
+                learned = [parameter for parameter in field.parameters() if parameter.requires_grad]
+                torch.autograd.grad(found.sum(), learned, retain_graph=True, allow_unused=True)
+                self._tried = True
         except NotImplementedError as error:
             raise UsageError(
                 "This field's operations are not differentiable three times; take a network of coordinates, such as "
