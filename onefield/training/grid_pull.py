@@ -6,10 +6,12 @@ themselves, which must be pulled nowhere (f = 0), and the corners of the grid, a
 unit rate; so the sum of squares has few terms, and Gauss-Newton steps, each solved by conjugate gradients on the
 corners near the surface, replace thousands of Adam steps. And the starting signs come from `orient`.
 
-Smoothness is the squared Hessian's integral, ``smoothing^4 |H f|^2`` against ``f^2`` at the points: a thin plate, which
-averages over about ``16 smoothing^2`` of surface. It starts stiff and is loosened as long as points that were held out
-are foretold better, so noise is recognised by itself. Noise of deviation s moves points off a curved surface by
-``s^2 / 2`` times the Laplacian of f on average; this much is given back.
+Smoothness is the Hessian's integral, ``20 smoothing^4 |H f|`` against ``f^2`` at the points, so that edges stay and
+what lies between them becomes flat. By weights from the step before it is a thin plate, ``smoothing^4 |H f|^2`` where
+curvature is 20 a side, which averages over about ``16 smoothing^2`` of surface there. It starts stiff and is loosened
+as long as points that were held out are foretold better, so noise is recognised by itself. Noise of deviation s moves
+points off a curved surface by ``s^2 / 2`` times the Laplacian of f on average; this much is given back. Handles that
+are then left, but no deeper than the noise, are removed.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from jaxtyping import Float, Int
 from scipy import ndimage
 from scipy.sparse import csr_matrix, diags, vstack
 
+from onefield.meshing.handles import without_small_handles
 from onefield.training.point_orientation import CELLS, Orientation, at_points, indicator
 
-# Grids (cells a side) and smoothing lengths (parts of the cube's side), stiff to loose.
+# Grids (cells a side) and smoothing lengths (parts of the cube's side), stiff to loose. Cells are no longer than what
+# is smoothed over, or details would be lost that smoothing leaves.
 SCHEDULE = (
-    *((CELLS, smoothing) for smoothing in (0.012, 0.008, 0.0057, 0.004)),
-    *((2 * CELLS, smoothing) for smoothing in (0.0028, 0.002, 0.001)),
+    *((CELLS, smoothing) for smoothing in (0.012, 0.008)),
+    *((2 * CELLS, smoothing) for smoothing in (0.0057, 0.004, 0.0028, 0.002, 0.001)),
 )
 # Less smoothing than this part of the points' spacing leaves corners between points undetermined: crumbs and handles.
 _LEAST_SMOOTHING = 0.5
@@ -47,8 +51,9 @@ _REPEATS = 2
 _STIFFNESS = 6.0
 # Residuals beyond so many deviations count linearly (Huber 1964).
 _OUTLIER = 3.0
-# Curvature beyond this, per side of the cube, costs linearly instead of by its square, so that edges stay.
-_EDGE_CURVATURE = 20.0
+# Curvature costs linearly, so that edges stay and what lies between them becomes flat: its square is divided by what it
+# was, but for less than this. Lengths of smoothing hold where it is the reference. Both per side of the cube.
+_LEAST_CURVATURE, _REFERENCE_CURVATURE = 1.0, 20.0
 # Gradients shorter than this have no direction to be trusted: the middle of a thin part.
 _FLAT = 0.4
 _ITERATIONS = 60
@@ -124,7 +129,8 @@ def pull_grid(
     best = _chosen(tried)
     if best.distances.shape != band.numbers.shape or best is not tried[-1]:
         band = _Band(best.distances, points, best.deviation)
-    return Pulled(band.solve(best, points, best.smoothing), best.smoothing, best.deviation)
+    solved = band.solve(best, points, best.smoothing)
+    return Pulled(without_small_handles(solved, best.deviation), best.smoothing, best.deviation)
 
 
 def _chosen(tried: list[_State]) -> _State:
@@ -180,14 +186,16 @@ class _Band:
         self.numbers = np.full(distances.shape, -1, dtype=np.int32)
         self.corners = np.argwhere(near)
         self.numbers[near] = np.arange(len(self.corners), dtype=np.int32)
-        straight = [self._differences(np.stack([-a, 0 * a, a]), [1.0, -2.0, 1.0])[0] for a in _AXES]
+        straight = [self._differences(np.stack([-a, 0 * a, a]), [1.0, -2.0, 1.0]) for a in _AXES]
         # mixed derivatives occur twice in the Hessian
         root = np.sqrt(2.0)
         mixed = [
-            self._differences(np.stack([0 * a, a, b, a + b]), [root, -root, -root, root])[0]
+            self._differences(np.stack([0 * a, a, b, a + b]), [root, -root, -root, root])
             for a, b in ((_AXES[0], _AXES[1]), (_AXES[0], _AXES[2]), (_AXES[1], _AXES[2]))
         ]
-        self.hessian = vstack([*straight, *mixed]).tocsr() * np.float32(self.cells**2)
+        self.hessian = vstack([rows for rows, _ in (*straight, *mixed)]).tocsr() * np.float32(self.cells**2)
+        # the corner that each row of the Hessian stands for
+        self.owners = np.concatenate([np.flatnonzero(whole) for _, whole in (*straight, *mixed)])
         self.slopes = [
             self._differences(_CORNERS, np.where(_CORNERS[:, a] == 1, 0.25, -0.25))[0] * np.float32(self.cells)
             for a in range(3)
@@ -253,12 +261,13 @@ class _Band:
         along = sum(diags(direction[:, a]) @ self.slopes[a] for a in range(3)).tocsr()
         reach = max(smoothing, 1 / self.cells, _STIFFNESS * state.deviation)
         bending = self._laplacian(values)
-        edges = 1 / np.sqrt(1 + np.square(self.hessian @ values / _EDGE_CURVATURE))
+        squares = np.bincount(self.owners, np.square(self.hessian @ values), len(values))
+        flatter = _REFERENCE_CURVATURE / np.sqrt(_LEAST_CURVATURE**2 + squares[self.owners])
         moved = np.clip(at @ bending, -self.cells, self.cells) * state.deviation**2 / 2
         terms = [
             _Term(at, trust, moved),
             _Term(along, np.full(len(known), reach**2 * share), known.astype(np.float32)),
-            _Term(self.hessian, smoothing**4 * share * edges, None),
+            _Term(self.hessian, smoothing**4 * share * flatter, None),
         ]
         solved = state.distances.copy()
         solved[tuple(self.corners.T)] = _least_squares(terms, values)
