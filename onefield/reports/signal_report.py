@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +95,7 @@ def signal_page(results: dict[Cell, Result], summaries: Sequence[Summary], comma
     errors = _unique(f"{cell.field} on {_named(cell)}: {error}" for cell, error in failed)
     if errors:
         blocks.append(section("Without figures", listing(errors)))
-    return page(f"{len(_unique(cell.field for cell in results))} fields on signals", blocks)
+    return page("Fields on signals", blocks)
 
 
 def _opening(results: dict[Cell, Result], summaries: Sequence[Summary], command: str) -> list[Markup]:
@@ -133,7 +134,8 @@ def _task(summaries: Sequence[Summary]) -> list[Markup]:
         for key, group in groups.items()
     ]
     blocks += [Markup("<h3>PSNR by training time, a point a number of parameters</h3>"), row_of(charts)]
-    banded = [_band_chart(groups, names, signal) for signal in _unique(key[1] for key in groups if key[2] is not None)]
+    bands = Counter(key[1] for key in groups)
+    banded = [_band_chart(groups, names, signal) for signal, count in bands.items() if count > 1]
     if banded:
         blocks += [Markup("<h3>PSNR above the best constant's, by bandwidth</h3>"), row_of(banded)]
     return blocks
