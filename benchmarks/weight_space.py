@@ -4,7 +4,7 @@ Prints what a graph network tells of held-out fields from their weights alone (t
 fit), and how fields that were generated compare with held-out ones, beside as many fields that were learned from, and
 weights drawn from a normal law of the same means and variances.
 
-    python benchmarks/weight_space.py [--count 30] [--side 16] [--parameters 500] [--fit-steps 150] [--folder FIELDS]
+    python benchmarks/weight_space.py [--count 31] [--side 16] [--parameters 500] [--fit-steps 150] [--folder FIELDS]
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def normal_law(dataset: FieldDataset) -> dict[str, float]:
 def main() -> None:
     """Prints one JSON object a line: the judge, then the generator."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=30, help="of each kind")
+    parser.add_argument("--count", type=int, default=31, help="of each kind")
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--parameters", type=int, default=500)
     parser.add_argument("--fit-steps", type=int, default=150)

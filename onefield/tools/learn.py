@@ -44,7 +44,7 @@ def run_command(
             diffusion and graph a dataset of fields.
         by: how.
         field: representation, such as siren or fourier; a dataset has its own.
-        steps: of learning; 300 by default, 500 for gradient-origin, 2,000 for diffusion, 400 for graph.
+        steps: of learning; 300 by default, 500 for gradient-origin, 1,000 for diffusion, 400 for graph.
         code: numbers that tell one signal of a gradient-origin decoder from the others.
         output: file to write to; learned/FOLDER.safetensors by default, and learned/FOLDER-diffusion.safetensors or
             -graph for a dataset. Beside a decoder or generator of pictures lies a picture.

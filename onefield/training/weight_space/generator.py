@@ -20,7 +20,7 @@ GENERATOR_FILE = TensorFile(
     "onefield_field_generator", 1, "generator of fields", "learn one by 'onefield learn DATASET --by diffusion'"
 )
 _NETWORK = "network."
-_WIDTH, _BLOCKS = 64, 3
+_WIDTH, _BLOCKS, _STEPS = 64, 3, 1000
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def learn_field_generator(
     """Learns the law of three quarters of a dataset's fields, and compares what it draws with the others.
 
     Args:
-        steps: of learning; 2,000 by default.
+        steps: of learning; 1,000 by default.
         seed: of all random numbers.
         observe: is told how far it is.
         sitting: where it is kept when it is stopped; None does not stop.
@@ -111,16 +111,15 @@ def learn_field_generator(
         UsageError: fewer than 8 fields, or fields that are no networks of plain layers.
     """
     known, held = held_out(dataset, seed)
-    asked = {} if steps is None else {"steps": steps}
     diffusion = learn_diffusion(
         dataset.weights[known],
         dataset.layout,
         width=_WIDTH,
         blocks=_BLOCKS,
+        steps=_STEPS if steps is None else steps,
         seed=seed,
         observe=observe,
         sitting=sitting,
-        **asked,
     )
     if diffusion is None:
         return None
