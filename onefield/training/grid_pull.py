@@ -54,6 +54,8 @@ _OUTLIER = 3.0
 # Curvature costs linearly, so that edges stay and what lies between them becomes flat: its square is divided by what it
 # was, but for less than this. Lengths of smoothing hold where it is the reference. Both per side of the cube.
 _LEAST_CURVATURE, _REFERENCE_CURVATURE = 1.0, 20.0
+# Handles no deeper than this part of a cell, or than the noise, are none of the shape's.
+_UNSEEN_CELLS = 0.5
 # Gradients shorter than this have no direction to be trusted: the middle of a thin part.
 _FLAT = 0.4
 _ITERATIONS = 60
@@ -130,7 +132,8 @@ def pull_grid(
     if best.distances.shape != band.numbers.shape or best is not tried[-1]:
         band = _Band(best.distances, points, best.deviation)
     solved = band.solve(best, points, best.smoothing)
-    return Pulled(without_small_handles(solved, best.deviation), best.smoothing, best.deviation)
+    unseen = max(best.deviation, _UNSEEN_CELLS / band.cells)
+    return Pulled(without_small_handles(solved, unseen), best.smoothing, best.deviation)
 
 
 def _chosen(tried: list[_State]) -> _State:
