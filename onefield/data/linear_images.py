@@ -1,6 +1,6 @@
 """Pictures of linear light, OpenEXR and Radiance HDR: their floats as stored, and how they become ordinary pictures.
 
-OpenImageIO reads them; it is optional (``pip install OpenImageIO``, or Onefield's extra ``hdr``).
+OpenImageIO reads them, of the extra ``hdr``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from onefield.errors import DataError, ResourceError
+from onefield.errors import DataError
+from onefield.extras import extra_library
 
 if TYPE_CHECKING:
     import OpenImageIO
@@ -122,19 +123,14 @@ def srgb_from_linear(linear: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]
 
 @contextmanager
 def _opened(path: Path) -> Iterator[OpenImageIO.ImageInput]:
-    try:
-        import OpenImageIO
-    except ImportError as error:
-        raise ResourceError(
-            f"{path} needs OpenImageIO, which is not installed; run 'pip install OpenImageIO', or convert the picture."
-        ) from error
+    library = extra_library("OpenImageIO", "hdr", str(path), ", or convert the picture")
     # else the library would try all its readers on whatever bears the suffix
     with path.open("rb") as content:
         if not content.read(len(_FIRST_BYTES[".exr"])).startswith(_FIRST_BYTES[path.suffix.lower()]):
             raise DataError(f"{path} is not the kind of image that its name says; replace or remove it.")
-    file = OpenImageIO.ImageInput.open(str(path))
+    file = library.ImageInput.open(str(path))
     if file is None:
-        reason = _reason(OpenImageIO.geterror())
+        reason = _reason(library.geterror())
         raise DataError(f"{path} is not an image that can be read ({reason}); replace or remove it.")
     try:
         yield file

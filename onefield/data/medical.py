@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from onefield.data.label_slices import PicturePlane
-from onefield.errors import DataError, ResourceError, first_line
+from onefield.errors import DataError, first_line
+from onefield.extras import extra_library
 
 # Spacings that differ by less than this part are the same, rounded differently.
 _SAME_SPACING = 1e-3
@@ -35,15 +35,6 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _library(name: str, path: Path) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ResourceError(
-            f"{path} needs the library {name}, which is not installed; run: pip install 'onefield[medical]'."
-        ) from error
-
-
 def read_dicom(folder: Path, files: list[Path]) -> list[PicturePlane]:
     """A series of pictures with their positions, in the patient's millimetres as DICOM has them (left, back, up).
 
@@ -51,7 +42,7 @@ def read_dicom(folder: Path, files: list[Path]) -> list[PicturePlane]:
         DataError: no picture or place in a file, several series, or pixels of different sizes.
         ResourceError: pydicom is missing.
     """
-    pydicom = _library("pydicom", folder)
+    pydicom = extra_library("pydicom", "medical", str(folder))
     read = [(path, _dicom(pydicom, path)) for path in files]
     first_path, first = read[0]
     for path, record in read:
@@ -116,7 +107,7 @@ def read_nifti(path: Path) -> list[PicturePlane]:
         DataError: no volume of one channel that can be read, or a map to the world that is flat.
         ResourceError: nibabel is missing.
     """
-    nibabel = _library("nibabel", path)
+    nibabel = extra_library("nibabel", "medical", str(path))
     try:
         image = nibabel.load(path)
         values = np.asarray(image.dataobj)

@@ -8,7 +8,8 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from onefield.errors import DataError, ResourceError
+from onefield.errors import DataError
+from onefield.extras import extra_library
 
 # Of a row, so many bits are coded by the counts before it, then twice as many by those before these, and so on.
 _FIRST_BLOCK, _LARGEST_BLOCK = 8, 1 << 12
@@ -86,11 +87,4 @@ def coder_library() -> ModuleType:
     Raises:
         ResourceError: it is not installed.
     """
-    try:
-        import constriction
-    except ImportError as error:
-        raise ResourceError(
-            "Compressing and decompressing fits need constriction, which is not installed; run "
-            "'pip install \"onefield[compress]\"'."
-        ) from error
-    return constriction
+    return extra_library("constriction", "compress", "A compressed fit")

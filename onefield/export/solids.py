@@ -9,8 +9,9 @@ from types import ModuleType
 
 import numpy as np
 
-from onefield.errors import ResourceError, UsageError, nearest_name
+from onefield.errors import UsageError, nearest_name
 from onefield.export.formats import Export
+from onefield.extras import extra_library
 from onefield.files import write_atomically
 from onefield.types import TetrahedralMesh
 
@@ -48,10 +49,4 @@ def solid_library() -> ModuleType:
     Raises:
         ResourceError: it is not installed.
     """
-    try:
-        import meshio
-    except ImportError as error:
-        raise ResourceError(
-            "Files of solids need meshio, which is not installed; run 'pip install \"onefield[solid]\"'."
-        ) from error
-    return meshio
+    return extra_library("meshio", "solid", "A file of a solid")

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from onefield.errors import DataError, ResourceError, UsageError
+from onefield.errors import DataError, UsageError
+from onefield.extras import extra_library
 from onefield.types import Mesh
 
 # Fewer pixels hold no picture of a surface; more are 200 MB a picture, and more than graphics cards take.
@@ -67,11 +68,4 @@ def unwrapping_library() -> ModuleType:
     Raises:
         ResourceError: it is not installed.
     """
-    try:
-        import xatlas
-    except ImportError as error:
-        raise ResourceError(
-            "A texture needs xatlas, which is not installed; run 'pip install \"onefield[mesh]\"', or export without a "
-            "texture."
-        ) from error
-    return xatlas
+    return extra_library("xatlas", "mesh", "A texture", ", or export without one")

@@ -7,7 +7,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from onefield.errors import DataError, UsageError
+from onefield.errors import DataError
+from onefield.extras import extra_library
 from onefield.meshing.report import report_mesh
 from onefield.types import Mesh, PointCloud
 
@@ -19,17 +20,9 @@ def poisson_library() -> ModuleType:
     """Open3D.
 
     Raises:
-        UsageError: it is not installed, or can't be loaded.
+        ResourceError: it is not installed, or can't be loaded.
     """
-    try:
-        import open3d
-    except ImportError as error:
-        reason = "" if isinstance(error, ModuleNotFoundError) else f" in working order ({str(error).splitlines()[0]})"
-        raise UsageError(
-            f"Poisson reconstruction needs Open3D, which is not installed{reason}; run 'pip install open3d', or take "
-            "the field 'auto'."
-        ) from error
-    return open3d
+    return extra_library("open3d", "geometry", "Poisson reconstruction", ", or take the field 'auto'")
 
 
 def poisson_mesh(cloud: PointCloud, depth: int = 8) -> Mesh:
@@ -41,7 +34,7 @@ def poisson_mesh(cloud: PointCloud, depth: int = 8) -> Mesh:
         depth: of the octree: ``2^depth`` cells along the side of its cube.
 
     Raises:
-        UsageError: Open3D is not installed.
+        ResourceError: Open3D is not installed.
         DataError: no surface was found.
     """
     open3d = poisson_library()

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from onefield.errors import ResourceError, UsageError
+from onefield.errors import ResourceError
+from onefield.extras import extra_library
 from onefield.viewing.gate import Gate
 
 if TYPE_CHECKING:
@@ -29,14 +30,11 @@ def serving(gate: Gate, title: str) -> Iterator[viser.ViserServer]:
         title: shown above the page's controls.
 
     Raises:
-        UsageError: the extra is missing, or the gate's rule can't be kept.
-        ResourceError: the port is in use or the address is not this machine's.
+        UsageError: the gate's rule can't be kept.
+        ResourceError: the extra is missing, the port is in use, or the address is not this machine's.
     """
     gate.check()
-    try:
-        import viser
-    except ImportError as error:
-        raise UsageError("The viewer needs viser; install it with: pip install 'onefield[view]'.") from error
+    viser = extra_library("viser", "view", "The viewer")
     with _listening(gate) as listener:
         # viser reports to stdout, where only the command's result belongs
         with _gate_before_handshakes(gate, listener), contextlib.redirect_stdout(io.StringIO()):

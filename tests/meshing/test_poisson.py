@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onefield.data.points import Points
-from onefield.errors import UsageError
+from onefield.errors import ResourceError, UsageError
 from onefield.meshing.poisson import poisson_mesh
 from onefield.meshing.report import report_mesh
 from onefield.tools.main import main
@@ -26,10 +26,10 @@ def test_without_the_library_one_sentence_says_how_to_get_it(tmp_path, capsys, m
     monkeypatch.setitem(sys.modules, "open3d", None)
     (tmp_path / "ball.xyz").write_text("\n".join(" ".join(map(str, point)) for point in ball().points.tolist()))
     command = ["fit", str(tmp_path / "ball.xyz"), "--field", "poisson", "--output", str(tmp_path / "fit")]
-    assert main(command) == 2
-    assert "run 'pip install open3d'" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert main(command) == 4
+    assert "run 'pip install \"onefield[geometry]\"'" in capsys.readouterr().err.strip().splitlines()[-1]
     assert not (tmp_path / "fit").exists()
-    with pytest.raises(UsageError, match="pip install open3d"):
+    with pytest.raises(ResourceError, match=r"onefield\[geometry\].*take the field 'auto'"):
         poisson_mesh(ball())
 
 

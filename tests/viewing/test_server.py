@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from onefield.errors import ResourceError, UsageError
+from onefield.errors import ResourceError
 from onefield.viewing.gate import Gate
 from onefield.viewing.server import serving
 
@@ -102,7 +102,7 @@ def test_the_port_is_free_again_afterwards(port):
 
 def test_without_viser_the_line_that_installs_it(port, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "viser", None)
-    with pytest.raises(UsageError, match=r"pip install 'onefield\[view\]'"), serving(Gate(port=port), ""):
+    with pytest.raises(ResourceError, match=r'pip install "onefield\[view\]"'), serving(Gate(port=port), ""):
         pass
 
 
