@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-import torch
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # One process a core already; threads that spin while they wait would take the others' time.
-    torch.set_num_threads(1)
+# One process a core already; threads that spin while they wait, which OpenMP reads as it is loaded, would take the
+# others' time.
+ONE_OF_MANY = "PYTEST_XDIST_WORKER" in os.environ
+if ONE_OF_MANY:
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from onefield.kernels.threads import use_threads  # noqa: E402
+
+if ONE_OF_MANY:
+    use_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -132,10 +132,11 @@ def test_kernel_and_reference_agree_on_rough_pictures():
 
 def test_sums_do_not_depend_on_threads():
     views = [random_view(seed) for seed in range(2)]
-    many = fused(views)
     before = numba.get_num_threads()
-    numba.set_num_threads(1)
     try:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        many = fused(views)
+        numba.set_num_threads(1)
         alone = fused(views)
     finally:
         numba.set_num_threads(before)
