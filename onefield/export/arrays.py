@@ -33,6 +33,14 @@ class Target:
     up: str = "z"
 
 
+def picture_beside(path: Path, shows: str) -> Path:
+    """Where a picture that belongs to a file lies: ``mesh-obj-color.png`` for ``mesh.obj``.
+
+    The suffix is in it, so that files of one stem, made in different ways perhaps, don't write over each other's.
+    """
+    return path.with_name(f"{path.stem}-{path.suffix[1:].lower()}-{shows}.png")
+
+
 def vertex_array(mesh: Mesh) -> np.ndarray:
     """Positions as float64."""
     return mesh.vertices.detach().cpu().double().numpy()

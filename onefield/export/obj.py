@@ -15,6 +15,7 @@ from onefield.export.arrays import (
     mesh_from_arrays,
     needs_double,
     normal_array,
+    picture_beside,
     png,
     vertex_array,
 )
@@ -29,8 +30,8 @@ _MATERIAL = "surface"
 def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
     """Positions with 9 digits, or 15 where float32 would not do, which read back to the same numbers.
 
-    A texture goes beside the file, as ``NAME.mtl``, ``NAME-color.png`` and ``NAME-normals.png``; colours at vertices
-    are then left out.
+    A texture goes beside the file, as ``NAME.mtl``, ``NAME-obj-color.png`` and ``NAME-obj-normals.png``; colours at
+    vertices are then left out.
     """
     positions, colors, normals = vertex_array(mesh), color_array(mesh), normal_array(mesh)
     number = "%.15g" if needs_double(positions) else "%.9g"
@@ -62,14 +63,19 @@ def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
 
 def _write_material(texture: Texture, path: Path) -> str:
     """Writes material and pictures beside the file; the material's name."""
-    stem = path.stem.replace(" ", "_")  # names in these files end at a space
-    lines = [f"newmtl {_MATERIAL}", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {stem}-color.png"]
-    write_atomically(path.with_name(f"{stem}-color.png"), png(texture.color))
+    plain = path.with_name("_".join(path.name.split()))  # names in these files end at a space
+    color, normals, material = (
+        picture_beside(plain, "color"),
+        picture_beside(plain, "normals"),
+        plain.with_suffix(".mtl"),
+    )
+    lines = [f"newmtl {_MATERIAL}", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {color.name}"]
+    write_atomically(color, png(texture.color))
     if texture.normals is not None:
-        write_atomically(path.with_name(f"{stem}-normals.png"), png(texture.normals))
-        lines.append(f"norm {stem}-normals.png")
-    write_atomically(path.with_name(f"{stem}.mtl"), "\n".join([*lines, ""]).encode())
-    return f"{stem}.mtl"
+        write_atomically(normals, png(texture.normals))
+        lines.append(f"norm {normals.name}")
+    write_atomically(material, "\n".join([*lines, ""]).encode())
+    return material.name
 
 
 def _write_rows(file: BinaryIO, line: str, rows: np.ndarray) -> None:

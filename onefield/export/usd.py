@@ -20,6 +20,7 @@ from onefield.export.arrays import (
     mesh_from_arrays,
     needs_double,
     normal_array,
+    picture_beside,
     png,
     vertex_array,
 )
@@ -48,8 +49,8 @@ def Xform "Root" (
 def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
     """A polygonal mesh (no subdivision) with normals, linear colours or a texture where the mesh has them.
 
-    A texture goes beside the file, as ``NAME-color.png`` and ``NAME-normals.png``. Positions that float32 would shift
-    are stored about the mesh's middle, which its transform, in double precision, moves back.
+    A texture goes beside the file, as ``NAME-usda-color.png`` and ``NAME-usda-normals.png``. Positions that float32
+    would shift are stored about the mesh's middle, which its transform, in double precision, moves back.
     """
     positions, faces = vertex_array(mesh), face_array(mesh)
     normals, colors = normal_array(mesh), color_array(mesh)
@@ -120,9 +121,9 @@ def _material(mesh: Mesh, path: Path) -> str:
             pictures.append(("Normals", "normals", mesh.texture.normals, "raw", "normal", "normal3f", widened))
             inputs.append("normal3f inputs:normal")
         for number, (name, word, pixels, space, slot, kind, more) in enumerate(pictures, start=2):
-            file = f"{path.stem}-{word}.png"
-            write_atomically(path.with_name(file), png(pixels))
-            lookup = [f"asset inputs:file = @./{file}@", f'token inputs:sourceColorSpace = "{space}"', place]
+            file = picture_beside(path, word)
+            write_atomically(file, png(pixels))
+            lookup = [f"asset inputs:file = @./{file.name}@", f'token inputs:sourceColorSpace = "{space}"', place]
             wraps = [f'token inputs:wrap{axis} = "clamp"' for axis in "ST"]
             shaders.append((name, "UsdUVTexture", [*lookup, *wraps, *more, "float3 outputs:rgb"]))
             inputs[number] = f"{kind} inputs:{slot}.connect = </Root/Material/{name}.outputs:rgb>"

@@ -10,6 +10,7 @@ import tyro
 from onefield.configs.runs import Run, open_run
 from onefield.data.crop import read_crop
 from onefield.errors import UsageError, nearest_name
+from onefield.export.arrays import picture_beside
 from onefield.export.formats import MESH_FORMATS
 from onefield.export.gaussian_formats import GAUSSIAN_FORMATS
 from onefield.export.solids import SOLID_FORMATS
@@ -17,7 +18,7 @@ from onefield.tools.gaussians import export_splats, wants_gaussians
 from onefield.tools.mesh_options import AS_EXTRACTED, MeshOptions
 from onefield.tools.output import say, show
 from onefield.tools.solids import export_run_solid, wants_solid
-from onefield.tools.surface import RESOLUTION, export_surface, picture_of, write_surface_picture
+from onefield.tools.surface import RESOLUTION, export_surface, write_surface_picture
 from onefield.training.surface import Surface, choose_extractor
 from onefield.types import Bounds
 
@@ -83,7 +84,7 @@ def run_command(
     exported = export_surface(
         opened, path, choice, bounds=bounds, resolution=resolution, isovalue=isovalue, options=mesh
     )
-    picture = picture_of(path)
+    picture = picture_beside(path, "preview")
     write_surface_picture(opened, exported.surface, picture)
     say_borders(exported.surface, "region of interest" if bounds is None else "crop")
     say_axes(opened, mesh)

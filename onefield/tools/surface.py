@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onefield.configs.runs import Run
 from onefield.errors import OnefieldError
+from onefield.export.arrays import picture_beside
 from onefield.export.formats import export_mesh
 from onefield.files import make_folder
 from onefield.meshing.geometry import transformed
@@ -107,7 +108,7 @@ def exported_if_any(opened: Run, path: Path, resolution: int = RESOLUTION) -> Ex
     """Exports the surface with a picture of it; one that can't be had becomes a warning, for the run is worth more."""
     try:
         exported = export_surface(opened, path, choose_extractor(opened.method, opened.scene), resolution=resolution)
-        write_surface_picture(opened, exported.surface, picture_of(path))
+        write_surface_picture(opened, exported.surface, picture_beside(path, "preview"))
     except OnefieldError as error:
         say(f"warning: no mesh: {error}")
         return None
@@ -118,8 +119,3 @@ def write_surface_picture(opened: Run, surface: Surface, path: Path) -> None:
     """Draws a surface: one that was fused from views as some of them see it, else from two opposite sides."""
     seen_by = opened.scene.cameras[opened.scene.train_indices] if surface.views else None
     write_mesh_picture(path, surface.mesh, seen_by)
-
-
-def picture_of(path: Path) -> Path:
-    """Where the picture of a mesh file goes."""
-    return path.with_name(f"{path.stem}-preview.png")

@@ -162,7 +162,7 @@ def test_export_fuses_what_the_training_views_see(whole: tuple[Path, dict], tmp_
     mesh = read_mesh(path)
     assert 0 < mesh.faces.shape[0] == result["faces"] <= 2000
     assert mesh.colors is not None
-    assert (tmp_path / "seen-preview.png").is_file()
+    assert (tmp_path / "seen-glb-preview.png").is_file()
 
 
 def test_export_bakes_textures_in_levels_of_detail(whole: tuple[Path, dict], tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_export_bakes_textures_in_levels_of_detail(whole: tuple[Path, dict], tmp
     command = [*COMMAND, "export", str(whole[0]), "--to", str(path), "--resolution", "32", "--faces", "0.8k"]
     command += ["--texture", "128", "--texture-from", "photos", "--normal-map", "--levels", "2", "--up", "y"]
     result, talk = _run([*command, "--scale", "1000", "--json"])
-    names = {"mesh.glb", "mesh-lod1.glb", "mesh-preview.png"}
+    names = {"mesh.glb", "mesh-lod1.glb", "mesh-glb-preview.png"}
     assert {file.name for file in tmp_path.iterdir()} == names
     assert "projecting into photo" in talk
     assert result["faces"] <= 900

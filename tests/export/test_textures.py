@@ -1,6 +1,7 @@
 """Textures in files, as other readers see them: at random points of the surface they show what was put there."""
 
 import logging
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from onefield.export.arrays import picture_beside
 from onefield.export.formats import TEXTURED_FORMATS, export_mesh, read_mesh
 from onefield.export.glb_reader import read_chunks
 from onefield.types import Mesh
@@ -95,11 +97,20 @@ def test_the_surface_stays_closed_across_seams(tmp_path, ball, suffix):
 def test_obj_names_files_that_are_there(tmp_path, ball):
     path = export_mesh(ball, tmp_path / "my ball.obj").path
     assert {file.name for file in tmp_path.iterdir()} == {
-        "my ball.obj", "my_ball.mtl", "my_ball-color.png", "my_ball-normals.png",
+        "my ball.obj", "my_ball.mtl", "my_ball-obj-color.png", "my_ball-obj-normals.png",
     }  # fmt: skip
     assert "mtllib my_ball.mtl" in path.read_text()
     named = [line.split()[-1] for line in (tmp_path / "my_ball.mtl").read_text().splitlines() if ".png" in line]
     assert all((tmp_path / name).is_file() for name in named)
+
+
+def test_formats_of_one_stem_keep_their_own_pictures(tmp_path, ball):
+    black = replace(ball, texture=replace(ball.texture, color=torch.zeros_like(ball.texture.color)))
+    export_mesh(ball, tmp_path / "ball.obj")
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    export_mesh(black, tmp_path / "ball.usda")
+    assert all(file.read_bytes() == content for file, content in before.items())
+    assert picture_beside(tmp_path / "ball.glb", "preview") != picture_beside(tmp_path / "ball.obj", "preview")
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".stl", ".html"])

@@ -18,8 +18,8 @@ FACES = torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 def test_a_textured_mesh_names_pictures_that_are_there(tmp_path):
     ball = textured_ball(size=64, resolution=6, normal_map=True)
     text = export_mesh(ball, tmp_path / "ball.usda").path.read_text()
-    assert {file.name for file in tmp_path.iterdir()} == {"ball.usda", "ball-color.png", "ball-normals.png"}
-    assert set(re.findall(r"@\./([^@]*)@", text)) == {"ball-color.png", "ball-normals.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {"ball.usda", "ball-usda-color.png", "ball-usda-normals.png"}
+    assert set(re.findall(r"@\./([^@]*)@", text)) == {"ball-usda-color.png", "ball-usda-normals.png"}
     # every connection leads to an output that is declared
     for shader, output in re.findall(r"<(/Root/Material/\w+)\.outputs:(\w+)>", text):
         body = text[text.index(f'def Shader "{shader.rpartition("/")[2]}"') :]

@@ -36,7 +36,7 @@ def test_a_run_on_photos_ends_with_a_coloured_mesh_and_a_report_of_it(folders, c
     assert result["mesh"] == str(run / "export" / "mesh.glb")
     assert len(mesh.faces) > 100
     assert mesh.colors is not None
-    assert (run / "export" / "mesh-preview.png").is_file()
+    assert (run / "export" / "mesh-glb-preview.png").is_file()
     # the page shows the mesh itself, not a quick look with fewer cells
     page = (run / "report.html").read_text()
     assert f"{len(mesh.faces)} faces" in page.replace(",", "")
