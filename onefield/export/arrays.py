@@ -52,10 +52,13 @@ def face_array(mesh: Mesh) -> np.ndarray:
 
 
 def normal_array(mesh: Mesh) -> np.ndarray | None:
-    """Normals as float64, of unit length."""
+    """Normals as float64, of unit length, as glTF demands; up where there is none."""
     if mesh.normals is None:
         return None
-    return torch.nn.functional.normalize(mesh.normals.detach().cpu().double(), dim=1).numpy()
+    normals = mesh.normals.detach().cpu().double()
+    upwards = normals.new_tensor([0.0, 0.0, 1.0])
+    normals = torch.where(normals.any(dim=1, keepdim=True), normals, upwards)
+    return torch.nn.functional.normalize(normals, dim=1, eps=torch.finfo(torch.float64).tiny).numpy()
 
 
 def color_array(mesh: Mesh) -> np.ndarray | None:

@@ -71,19 +71,13 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str], up: str = "z") -> Expo
 
     Raises:
         UsageError: no format has this suffix, or another axis is to be up.
-        DataError: the mesh has no faces, or a vertex that is not finite.
+        DataError: the mesh has no faces, or one of a vertex below 0; or positions, colours, normals or places in a
+            texture that are not finite in single precision, or not one a vertex.
         ResourceError: the folder is missing or read-only, or the disk is full.
     """
     path = Path(path)
     form = _format_of(path)
-    if not mesh.faces.shape[0]:
-        raise DataError(f"The mesh has no faces, so there is nothing to write to {path}; extract at another isovalue.")
-    finite = torch.isfinite(mesh.vertices).all(dim=1)
-    if not bool(finite.all()):
-        first = int((~finite).nonzero()[0])
-        raise DataError(
-            f"Vertex {first} of the mesh for {path} lies at {mesh.vertices[first].tolist()}; remove it first."
-        )
+    _check(mesh, path)
     if up not in ("y", "z"):
         raise UsageError(f"The axis that is up must be y or z, got '{up}'.")
     turned = up == "y" and path.suffix.lower() not in UP_BY_STANDARD
@@ -97,6 +91,37 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str], up: str = "z") -> Expo
     for note in notes:
         _logger.warning("%s: %s", path, note)
     return Export(path, path.stat().st_size, tuple(notes))
+
+
+def _check(mesh: Mesh, path: Path) -> None:
+    """Refuses what no reader could take, whichever the format.
+
+    Raises:
+        DataError: see `export_mesh`.
+    """
+    if not mesh.faces.shape[0]:
+        raise DataError(f"The mesh has no faces, so there is nothing to write to {path}; extract at another isovalue.")
+    if int(mesh.faces.min()) < 0:
+        raise DataError(f"A face of the mesh for {path} names vertex {int(mesh.faces.min())}; count them from 0.")
+    for name, values in (("position", mesh.vertices), ("colour", mesh.colors), ("normal", mesh.normals)):
+        if values is None:
+            continue
+        if values.shape != (len(mesh.vertices), 3):
+            raise DataError(
+                f"The mesh for {path} has {len(mesh.vertices)} vertices, but each {name} in a tensor of shape "
+                f"{tuple(values.shape)}; give three numbers a vertex."
+            )
+        _check_finite(values, f"Vertex {{}} of the mesh for {path} has the {name}")
+    if mesh.texture is not None:
+        _check_finite(mesh.texture.coordinates.flatten(1), f"Face {{}} of the mesh for {path} has the texture's places")
+
+
+def _check_finite(values: Tensor, said: str) -> None:
+    """Comparisons with NaN are false."""
+    sound = (values.abs() <= torch.finfo(torch.float32).max).all(dim=1)
+    if not bool(sound.all()):
+        first = int((~sound).nonzero()[0])
+        raise DataError(f"{said.format(first)} {values[first].tolist()}, which float32 can't hold; remove it first.")
 
 
 def _y_up(mesh: Mesh) -> Mesh:

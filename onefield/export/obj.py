@@ -28,7 +28,7 @@ _MATERIAL = "surface"
 
 
 def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
-    """Positions with 9 digits, or 15 where float32 would not do, which read back to the same numbers.
+    """Positions with 9 digits, which float32 reads back to the same numbers, or 15 where it would not do.
 
     A texture goes beside the file, as ``NAME.mtl``, ``NAME-obj-color.png`` and ``NAME-obj-normals.png``; colours at
     vertices are then left out.

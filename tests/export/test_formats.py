@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from onefield.errors import DataError, ResourceError, UsageError
 from onefield.export.formats import MESH_FORMATS, export_mesh, read_mesh
-from onefield.types import Mesh
+from onefield.types import Mesh, Texture
 
 SUFFIXES = sorted(MESH_FORMATS)
 FOREIGN = [suffix for suffix in SUFFIXES if suffix not in (".html", ".usda")]  # trimesh knows no page and no USD
@@ -138,6 +138,14 @@ def test_glb_follows_its_standard(tmp_path):
     assert np.allclose(shape.visual.vertex_attributes["color"], 0.21404, atol=1e-5)
 
 
+def test_normals_without_a_direction_point_up(tmp_path):
+    """A validator of glTF refuses others than unit vectors."""
+    mesh = ball(normals=True)
+    mesh.normals[0], mesh.normals[1] = 0.0, torch.tensor([1e-30, 0.0, 0.0])
+    back = read_mesh(export_mesh(mesh, tmp_path / "ball.glb").path)
+    assert back.normals[:2].tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+
+
 def test_glb_transforms_are_applied(tmp_path):
     """A node that mirrors, scales and moves: positions follow, and faces stay counter-clockwise from outside."""
     path = export_mesh(ball(), tmp_path / "ball.glb").path
@@ -241,6 +249,18 @@ def test_meshes_that_mean_nothing_are_not_written(tmp_path):
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, torch.inf, 0]])
     with pytest.raises(DataError, match="Vertex 2"):
         export_mesh(Mesh(vertices, torch.tensor([[0, 1, 2]])), tmp_path / "a.ply")
+    corners, face = torch.eye(3, dtype=torch.float64), torch.tensor([[0, 1, 2]])
+    unknown = torch.full((3, 3), torch.nan)
+    for mesh, said in (
+        (Mesh(corners * 1e39, face), "Vertex 0 .* position"),
+        (Mesh(corners, face, colors=unknown), "Vertex 0 .* colour .*nan"),
+        (Mesh(corners, face, normals=unknown), "Vertex 0 .* normal .*nan"),
+        (Mesh(corners, face, colors=torch.ones(2, 3)), r"3 vertices.*colour.*\(2, 3\)"),
+        (Mesh(corners, face - 1), "names vertex -1"),
+        (Mesh(corners, face, texture=Texture(unknown[None, :, :2], torch.zeros(4, 4, 3).byte())), "Face 0 .* places"),
+    ):
+        with pytest.raises(DataError, match=said):
+            export_mesh(mesh, tmp_path / "a.glb")
     assert not list(tmp_path.iterdir())
 
 
