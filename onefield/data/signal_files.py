@@ -17,6 +17,8 @@ from onefield.types import Mesh
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *LINEAR_SUFFIXES)
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
 MESH_SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
+# The standard of these says that y is up; all else is taken as it is.
+_Y_UP_SUFFIXES = (".glb", ".gltf")
 
 # An array of bytes is held as it is read, as floats, and as what is made of these.
 _BYTES_PER_BYTE = 9
@@ -75,7 +77,7 @@ def read_frames(folder: Path) -> np.ndarray:
     paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
     if not paths:
         raise DataError(f"{folder} has no pictures; a video needs its frames there.")
-    paths.sort(key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)])
+    paths.sort(key=lambda path: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)])
     frames = [read_picture(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if frame.shape != frames[0].shape or frame.dtype != frames[0].dtype:
@@ -149,7 +151,7 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_mesh(path: Path) -> Mesh:
-    """A triangle mesh with vertices merged by position.
+    """A triangle mesh with vertices merged by position, z up where its format says which axis is up.
 
     Raises:
         DataError: no mesh that can be read, or one without faces.
@@ -164,5 +166,7 @@ def read_mesh(path: Path) -> Mesh:
     if faces.size == 0:
         raise DataError(f"{path} has no faces; a signed distance needs a surface.")
     loaded.merge_vertices(merge_tex=True, merge_norm=True)
-    vertices = torch.tensor(np.asarray(loaded.vertices), dtype=torch.float32)
-    return Mesh(vertices, torch.tensor(np.asarray(loaded.faces), dtype=torch.int64))
+    vertices = np.asarray(loaded.vertices)
+    if path.suffix.lower() in _Y_UP_SUFFIXES:
+        vertices = vertices[:, [0, 2, 1]] * (1, -1, 1)
+    return Mesh(torch.tensor(vertices, dtype=torch.float32), torch.tensor(np.asarray(loaded.faces), dtype=torch.int64))

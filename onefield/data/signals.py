@@ -43,6 +43,9 @@ KIND_AXES = {"audio": 1, "image": 2, "video": 3, "volume": 3}
 _MOST_CHANNELS = 4
 _UNSIGNED_PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _AUDIO_RANGE = 2.0
+# Single precision rounds a coordinate by up to this part of it; what moves vertices by more than the second part of the
+# longest side distorts a shape.
+_ROUNDING, _DISTORTED = 2.0**-24, 1e-4
 # Room around a shape, as a part of its longest side: enough that the field around the surface is seen from all sides.
 _SHAPE_MARGIN = 0.1
 
@@ -150,7 +153,8 @@ class Shape:
         """Prepares a mesh.
 
         Raises:
-            DataError: no faces, no extent, or coordinates that are not finite.
+            DataError: no faces, no extent, coordinates that are not finite, or so far from the origin that single
+                precision distorts the shape.
         """
         tree = build_tree(mesh.vertices, mesh.faces)
         corners = mesh.vertices[mesh.faces.long()].reshape(-1, 3).double()
@@ -158,6 +162,12 @@ class Shape:
         side = (high - low).max().item()
         if side <= 0:
             raise DataError("All vertices of the mesh coincide, so there is no surface.")
+        farthest = max(low.abs().max().item(), high.abs().max().item())
+        if farthest * _ROUNDING > _DISTORTED * side:
+            raise DataError(
+                f"The mesh of {side:.4g} units lies {farthest:.4g} from the origin, where single precision moves its "
+                f"vertices by up to {farthest * _ROUNDING:.2g}; move it to the origin first."
+            )
         center, half = (low + high) / 2, side * (0.5 + _SHAPE_MARGIN)
         return Shape(mesh, tree, Bounds(tuple((center - half).tolist()), tuple((center + half).tolist())))
 

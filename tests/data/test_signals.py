@@ -218,6 +218,25 @@ def test_shape_of_a_mesh_file_keeps_its_frame(tmp_path):
     assert len(shape.mesh.vertices) == 8
 
 
+def test_glb_is_read_as_its_standard_says(tmp_path):
+    """y is up there, and z here: 3 units high, and 5 units away."""
+    tower = trimesh.creation.box((1.0, 3.0, 2.0))
+    tower.apply_translation((0.0, 1.5, 5.0))
+    tower.export(tmp_path / "tower.glb")
+    shape = load_signal(tmp_path / "tower.glb")
+    low, high = shape.mesh.vertices.aminmax(dim=0)
+    assert (low.tolist(), high.tolist()) == ([-0.5, -6.0, 0.0], [0.5, -4.0, 3.0])
+    assert shape.distance(torch.tensor([[0.0, -5.0, 2.9]])).item() == pytest.approx(-0.1)
+
+
+def test_shapes_that_single_precision_distorts_are_refused(tmp_path):
+    box = trimesh.creation.box((2.0, 1.0, 1.0))
+    box.apply_translation((448_000.0, 5_411_000.0, 0.0))
+    box.export(tmp_path / "box.obj")
+    with pytest.raises(DataError, match=r"box\.obj: The mesh of 2 units lies 5.411e\+06 .* by up to 0.32; move it"):
+        load_signal(tmp_path / "box.obj")
+
+
 def test_real_files(data_folder):
     portrait = load_signal(data_folder / "signals/image/albert.exr")
     assert (portrait.shape, portrait.channels) == ((1024, 1024), 4)
