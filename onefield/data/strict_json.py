@@ -17,7 +17,8 @@ _LARGEST_FILE = 128 << 20
 # Files of cameras and of slices nest four deep.
 _DEEPEST = 32
 _LONGEST_SIDE = 1_000_000  # pixels
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+# A string that has no end goes on to the text's, so that what is within it is not looked at again and again.
+_STRUCTURE = re.compile(r'"[^"\\]*(?:\\(?:.|\Z)[^"\\]*)*(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from PIL import Image
 
 from onefield.data.batches import RayBatches
 from onefield.data.formats import load_scene
+from onefield.data.strict_json import _STRUCTURE
 from onefield.errors import DataError, UsageError
 from onefield.tools.main import main
 
@@ -273,6 +274,11 @@ def test_json_that_is_no_object(folder, text):
 def test_json_nested_a_million_deep(folder):
     (folder / "transforms.json").write_text('{"frames": ' + "[" * 1_000_000 + "]" * 1_000_000 + "}")
     refused(folder, "nests more than 32 levels")
+
+
+def test_json_with_a_string_without_end_is_looked_at_once():
+    for text in ('"' + '\\"' * 100, '"' + '\\"' * 100 + "\\"):
+        assert [match.group() for match in _STRUCTURE.finditer(text)] == [text]
 
 
 def test_json_with_numbers_too_long(folder):
