@@ -14,8 +14,10 @@ from onefield.errors import DataError
 _LARGEST_FILE = 256 << 20
 # How far vertices may lie off their plane, as a part of all vertices' diagonal: writers round to a few digits.
 _OFF_PLANE = 1e-2
+# No file has more digits of anything to count.
+_MOST_DIGITS = 18
 # A component's count, with the component that it is a hole of behind an h.
-_COUNT = re.compile(r"(\d+)(?:h\d+)?")
+_COUNT = re.compile(rf"(\d{{1,{_MOST_DIGITS}}})(?:h\d+)?")
 # One material and what is around it; more would share borders.
 _MOST_LABELS = 2
 
@@ -65,7 +67,7 @@ def _word(words: Iterator[str], where: str, what: str) -> str:
 
 def _integer(words: Iterator[str], where: object, what: str) -> int:
     word = _word(words, str(where), what)
-    if not word.isdigit():
+    if not word.isdigit() or len(word) > _MOST_DIGITS:
         raise DataError(f"{where} has {word[:40]!r} where a number of {what} should stand; write it again.")
     return int(word)
 
@@ -108,9 +110,12 @@ def _diagonal(parts: list[np.ndarray]) -> float:
 
 
 def _slice(where: str, equation: np.ndarray, points: np.ndarray, contours: list[np.ndarray], diagonal: float) -> Slice:
-    length = np.linalg.norm(equation[:3])
-    if length == 0:
+    largest = np.abs(equation[:3]).max()
+    if largest == 0:
         raise DataError(f"{where} has the normal 0 0 0; write the plane's equation again.")
+    # so that no square is beyond measure
+    equation = equation / largest
+    length = np.linalg.norm(equation[:3])
     normal, offset = equation[:3] / length, equation[3] / length
     off = float(np.abs(points @ normal + offset).max(initial=0.0))
     if off > _OFF_PLANE * diagonal:

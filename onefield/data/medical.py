@@ -69,10 +69,12 @@ def _dicom(pydicom: ModuleType, path: Path):
 
 
 def _numbers(record, key: str, count: int, path: Path) -> np.ndarray:
-    value = record.get(key)
-    if value is None or len(value) != count:
+    try:
+        numbers = np.array(record.get(key), dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
+    if len(numbers) != count:
         raise DataError(f"{path} lacks {key} ({count} numbers), so its place is unknown; export the series again.")
-    numbers = np.array([float(number) for number in value])
     if not np.isfinite(numbers).all():
         raise DataError(f"{path}: {key} holds a number that is not finite; export the series again.")
     return numbers
@@ -96,7 +98,8 @@ def _dicom_plane(path: Path, record) -> PicturePlane:
         raise DataError(f"{path}: its pixels can't be decoded ({first_line(error)}).") from error
     if pixels.ndim != 2:
         raise DataError(f"{path} holds pixels of shape {pixels.shape}; export one file a slice, of one channel.")
-    values = pixels * float(record.get("RescaleSlope", 1)) + float(record.get("RescaleIntercept", 0))
+    # entries may be there and empty
+    values = pixels * float(record.get("RescaleSlope") or 1) + float(record.get("RescaleIntercept") or 0)
     return PicturePlane(str(path), values, corner, np.stack([along_row * between_columns, down * between_rows]))
 
 
@@ -114,6 +117,8 @@ def read_nifti(path: Path) -> list[PicturePlane]:
         affine = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:  # the library raises several kinds on broken files
         raise DataError(f"{path} is no NIfTI file that can be read ({first_line(error)}).") from error
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{path} holds colours or complex numbers ({values.dtype}); a solid needs one number a voxel.")
     values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     if values.ndim != 3:
         raise DataError(f"{path} holds values of shape {values.shape}; a solid needs one volume of three axes.")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Float
 
-from onefield.data.svg_paths import CURVE_STEPS, path_polygons
+from onefield.data.svg_paths import CURVE_STEPS, finite, path_polygons
 from onefield.data.xml_files import read_xml
 from onefield.errors import DataError
 
@@ -34,7 +34,18 @@ def read_svg(path: Path) -> list[Float[np.ndarray, "k 2"]]:
     if _name(root) != "svg":
         raise DataError(f"{path} holds <{_name(root)}> rather than <svg>; it is no drawing.")
     polygons: list[np.ndarray] = []
-    _collect(root, np.eye(3), str(path), polygons)
+    waiting = [(root, np.eye(3))]
+    while waiting:
+        element, outer = waiting.pop()
+        name = _name(element)
+        if name in _UNDRAWN:
+            continue
+        matrix = outer @ _transform(element.get("transform", ""), str(path))
+        if name in _OUTLINES:
+            identity = element.get("id")
+            said_by = f"{path}, {name}" + (f" '{identity}'" if identity else f" {len(polygons) + 1}")
+            polygons += [polygon @ matrix[:2, :2].T + matrix[:2, 2] for polygon in _outline(element, name, said_by)]
+        waiting += [(child, matrix) for child in reversed(element)]
     return [polygon * (1.0, -1.0) for polygon in polygons]
 
 
@@ -42,24 +53,10 @@ def _name(element: ElementTree.Element) -> str:
     return element.tag.rsplit("}", 1)[-1] if isinstance(element.tag, str) else ""
 
 
-def _collect(element: ElementTree.Element, outer: np.ndarray, where: str, polygons: list[np.ndarray]) -> None:
-    name = _name(element)
-    if name in _UNDRAWN:
-        return
-    matrix = outer @ _transform(element.get("transform", ""), where)
-    if name in _OUTLINES:
-        identity = element.get("id")
-        said_by = f"{where}, {name}" + (f" '{identity}'" if identity else f" {len(polygons) + 1}")
-        for polygon in _outline(element, name, said_by):
-            polygons.append(polygon @ matrix[:2, :2].T + matrix[:2, 2])
-    for child in element:
-        _collect(child, matrix, where, polygons)
-
-
 def _transform(text: str, where: str) -> np.ndarray:
     matrix = np.eye(3)
     for name, inner in _TRANSFORM.findall(text):
-        numbers = [float(number) for number in re.findall(_NUMBER, inner)]
+        numbers = [finite(number, where) for number in re.findall(_NUMBER, inner)]
         matrix = matrix @ _one_transform(name, numbers, where)
     return matrix
 
@@ -91,14 +88,14 @@ def _length(element: ElementTree.Element, key: str, said_by: str, default: float
     match = re.fullmatch(rf"\s*({_NUMBER})(?:px)?\s*", text)
     if match is None:
         raise DataError(f"{said_by}: '{key}' is {text[:40]!r}; write a plain number of user units.")
-    return float(match.group(1))
+    return finite(match.group(1), said_by)
 
 
 def _outline(element: ElementTree.Element, name: str, said_by: str) -> list[np.ndarray]:
     if name == "path":
         return path_polygons(element.get("d", ""), said_by)
     if name in ("polygon", "polyline"):
-        numbers = np.array([float(number) for number in re.findall(_NUMBER, element.get("points", ""))])
+        numbers = np.array([finite(number, said_by) for number in re.findall(_NUMBER, element.get("points", ""))])
         if len(numbers) % 2:
             raise DataError(f"{said_by} has an odd number of coordinates; write pairs.")
         corners = numbers.reshape(-1, 2)

@@ -18,6 +18,18 @@ _COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 
 _CLOSED = 1e-3
 
 
+def finite(number: str, said_by: str) -> float:
+    """A number of SVG, which may have more digits than fit.
+
+    Raises:
+        DataError: it is beyond measure.
+    """
+    value = float(number)
+    if not math.isfinite(value):
+        raise DataError(f"{said_by} has the number {number[:40]}, which is beyond measure; correct it.")
+    return value
+
+
 def path_polygons(data: str, said_by: str) -> list[Float[np.ndarray, "k 2"]]:
     """The closed outlines of path data.
 
@@ -38,7 +50,7 @@ def path_polygons(data: str, said_by: str) -> list[Float[np.ndarray, "k 2"]]:
         elif not command:
             raise DataError(f"{said_by} begins with a number instead of a command; export it again.")
         else:
-            numbers.append(float(number))
+            numbers.append(finite(number, said_by))
     pen.draw_all(command, numbers)
     pen.finish()
     return pen.polygons
@@ -147,10 +159,13 @@ def _arc(
     frame = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     half = frame @ (start - end) / 2
     # radii too small for the distance grow until they reach
-    growth = max(1.0, math.hypot(half[0] / rx, half[1] / ry))
+    growth = max(1.0, math.hypot(float(half[0]) / rx, float(half[1]) / ry))
     rx, ry = rx * growth, ry * growth
     unit = half / (rx, ry)
-    squared = max(0.0, 1 / float(unit @ unit) - 1)
+    length = float(unit @ unit)
+    if not length > 0:  # of radii, or between ends, that have no measure
+        return [end]
+    squared = max(0.0, 1 / length - 1)
     center = math.sqrt(squared) * np.array([unit[1], -unit[0]]) * (-1 if large == sweep else 1)
     first, last = (math.atan2(point[1], point[0]) for point in (unit - center, -unit - center))
     sweep_angle = (last - first) % (2 * math.pi) if sweep else -((first - last) % (2 * math.pi))

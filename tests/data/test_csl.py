@@ -25,6 +25,13 @@ def test_planes_contours_and_holes_come_back(tmp_path):
     np.testing.assert_allclose(empty.normal @ empty.origin, 3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_equations_of_any_size_are_read(tmp_path):
+    for factor in (1e200, 1e-200):
+        (plane, _) = read_csl(written(tmp_path, TWO_PLANES.replace("0 0 2 -2", f"0 0 {2 * factor} {-2 * factor}")))
+        np.testing.assert_allclose(plane.normal, (0, 0, 1))
+
+
 def test_axes_of_any_plane_are_a_right_handed_frame():
     for normal in np.random.default_rng(0).normal(size=(20, 3)):
         unit = normal / np.linalg.norm(normal)
@@ -43,6 +50,8 @@ def test_axes_of_any_plane_are_a_right_handed_frame():
         ("0 2 1\n.5", "0 two 1\n.5", "'two' among its vertices"),
         ("0 2 1\n.5", "0 nan 1\n.5", "not finite among its vertices"),
         ("4 5 6 7", "4 5 6 9", "names vertex 9, but there are 8"),
+        ("4 5 6 7", f"4 5 6 {10**30}", "where a number of vertex should stand"),
+        ("2 2\n", f"{'2' * 5000} 2\n", "where a number of planes should stand"),
         ("4h0", "4x0", "component 2 does not begin"),
         ("0 0 1 -3\n", "0 0", "plane 2 ends where its equation should follow"),
         ("0 0 1 -3\n", "0 0 1 -3\n7", "goes on behind its 2 planes"),

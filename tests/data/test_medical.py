@@ -70,12 +70,13 @@ def test_a_series_is_put_where_it_was_scanned(tmp_path):
         ({"series": "9.9"}, "several series"),
         ({"spacing": (0.0, 0.5)}, "must be positive"),
         ({"corner": ()}, "lacks ImagePositionPatient"),
+        ({"corner": (1.0,)}, "lacks ImagePositionPatient"),
     ],
 )
 def test_what_is_wrong_with_a_series_is_named(tmp_path, changes, said):
     if "corner" in changes:
         write_series(tmp_path)
-        write_dicom(tmp_path / "4.dcm", np.ones((21, 41)), ())
+        write_dicom(tmp_path / "4.dcm", np.ones((21, 41)), changes["corner"])
     else:
         write_series(tmp_path, **changes)
     with pytest.raises(DataError, match=said):
@@ -122,6 +123,10 @@ def test_what_is_wrong_with_a_volume_is_named(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 3), dtype=np.uint8), np.eye(4)), tmp_path / "b.nii")
     with pytest.raises(DataError, match=r"shape \(3, 3\)"):
         read_nifti(tmp_path / "b.nii")
+    colors = np.zeros((3, 3, 3), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colors, np.eye(4)), tmp_path / "c.nii")
+    with pytest.raises(DataError, match=r"c\.nii holds colours"):
+        read_nifti(tmp_path / "c.nii")
 
 
 def test_missing_libraries_are_one_command_away(tmp_path, monkeypatch):

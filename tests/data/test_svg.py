@@ -68,6 +68,12 @@ def test_drawings_of_programs_with_a_public_document_type_open(tmp_path):
     assert len(read_svg(path)) == 1
 
 
+def test_groups_may_nest_deeply_and_arcs_be_flat(tmp_path):
+    flat = "<path d='M0 0 A 1e-320 1 0 0 0 5 5 L 5 0 Z'/>"
+    (polygon,) = read_svg(drawn(tmp_path, "<g transform='translate(1)'>" * 3000 + flat + "</g>" * 3000))
+    np.testing.assert_allclose(polygon, [(3000, 0), (3005, -5), (3005, 0)])
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -79,6 +85,9 @@ def test_drawings_of_programs_with_a_public_document_type_open(tmp_path):
         ("<path d='M0 0 L4 4 5Z'/>", "3 numbers behind L"),
         ("<polygon points='0 0 1'/>", "odd number"),
         ("<rect width='5%' height='1'/>", "'width' is '5%'"),
+        ("<rect width='1e999' height='1'/>", "1e999, which is beyond measure"),
+        ("<path d='M0 0 L1e999 0 L1 1 Z'/>", "1e999, which is beyond measure"),
+        ("<g transform='rotate(1e999)'><rect width='1' height='1'/></g>", "1e999, which is beyond measure"),
         ("<g transform='twist(3)'><rect width='1' height='1'/></g>", "transform 'twist'"),
     ],
 )
