@@ -52,7 +52,7 @@ def read_ply_points(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def read_point_cloud(path: Path) -> PointCloud:
-    """A PLY file's vertices with colours and normals where it has them.
+    """A PLY file's vertices, in float64 as scans in map coordinates need, with colours and normals where it has them.
 
     Raises:
         DataError: as `read_ply_points`.
@@ -63,9 +63,7 @@ def read_point_cloud(path: Path) -> PointCloud:
     if {"nx", "ny", "nz"} <= set(table.dtype.names or ()):
         normals = torch.from_numpy(np.stack([table[axis].astype(np.float32) for axis in ("nx", "ny", "nz")], axis=1))
         normals = torch.nn.functional.normalize(normals, dim=-1)
-    return PointCloud(
-        torch.from_numpy(points).float(), None if colors is None else torch.from_numpy(colors).float(), normals
-    )
+    return PointCloud(torch.from_numpy(points), None if colors is None else torch.from_numpy(colors).float(), normals)
 
 
 def _vertices(path: Path) -> np.ndarray:

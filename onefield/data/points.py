@@ -21,6 +21,8 @@ TABLE_SUFFIXES = (".xyz",)
 FEWEST = 50
 # More are thinned out: a grid of 256 cells a side can't tell them apart.
 MOST = 1_000_000
+# Of colours in 8 bits.
+_BRIGHTEST = 255
 # Room around the cloud, as a part of its longest side.
 _MARGIN = 0.1
 # A cloud is flat when it is thinner than this part of its longest side.
@@ -144,6 +146,8 @@ def is_point_file(path: Path) -> bool:
 def load_points(path: str | Path) -> Points:
     """Points from PLY, a text file (position and optional normal a line) or ``.npy`` of shape N x 3 or N x 6.
 
+    Whole numbers from 0 to 255 in the place of normals are colours, as scanners write them, and are left out.
+
     Raises:
         DataError: unreadable, or no cloud that a surface can be found for; the message names the file.
     """
@@ -155,8 +159,18 @@ def load_points(path: str | Path) -> Points:
     if table.ndim != 2 or table.shape[1] not in (3, 6):
         raise DataError(f"{path} has shape {table.shape}; points need 3 columns, or 6 with normals.")
     positions = torch.from_numpy(np.array(table[:, :3], dtype=np.float64))
-    normals = None if table.shape[1] == 3 else torch.from_numpy(np.array(table[:, 3:], dtype=np.float32))
-    return Points.of(PointCloud(positions, None, normals), str(path))
+    if table.shape[1] == 3:
+        return Points.of(PointCloud(positions), str(path))
+    others = np.array(table[:, 3:], dtype=np.float32)
+    if _are_colors(others):
+        points = Points.of(PointCloud(positions), str(path))
+        return replace(points, notes=("The last three columns are colours and were left out.", *points.notes))
+    return Points.of(PointCloud(positions, None, torch.from_numpy(others)), str(path))
+
+
+def _are_colors(columns: np.ndarray) -> bool:
+    """Whole numbers of 8 bits; normals of a surface are hardly ever whole, and point below zero, too."""
+    return bool((columns == np.round(columns)).all() and columns.min() >= 0 and 1 < columns.max() <= _BRIGHTEST)
 
 
 def _read_table(path: Path) -> np.ndarray:

@@ -71,6 +71,14 @@ def test_normals_without_direction_are_given_up_with_a_note():
     assert points.notes == ("1 normals have no direction, so all normals are estimated from the points.",)
 
 
+def test_colors_are_no_normals(tmp_path):
+    table = np.concatenate([ball(), np.arange(3 * len(ball())).reshape(-1, 3) % 256], axis=1)
+    np.savetxt(tmp_path / "scan.xyz", table)
+    points = load_points(tmp_path / "scan.xyz")
+    assert points.cloud.normals is None
+    assert points.notes == ("The last three columns are colours and were left out.",)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -100,11 +108,15 @@ def test_more_points_than_needed_are_thinned_out_evenly():
     assert points.notes == ("Of 1,001,000 points 1,000,000, picked evenly at random, were taken.",)
 
 
-def test_points_far_from_zero_keep_their_digits():
+def test_points_far_from_zero_keep_their_digits(tmp_path):
     shift = np.array([431_000.0, 5_412_000.0, 320.0])
-    points = Points.of(PointCloud(torch.tensor(ball() + shift)))
-    back = points.cloud.points.double().numpy() + points.origin
-    assert np.abs(back - ball() - shift).max() < 1e-6
+    header = "ply\nformat ascii 1.0\nelement vertex {}\n{}end_header\n"
+    axes = "".join(f"property double {axis}\n" for axis in "xyz")
+    text = "\n".join(" ".join(map(repr, row)) for row in (ball() + shift).tolist())
+    (tmp_path / "scan.ply").write_text(header.format(len(ball()), axes) + text)
+    for points in (Points.of(PointCloud(torch.tensor(ball() + shift))), load_points(tmp_path / "scan.ply")):
+        back = points.cloud.points.double().numpy() + points.origin
+        assert np.abs(back - ball() - shift).max() < 1e-6
 
 
 def test_flat_clouds_are_points_but_no_solid(tmp_path):
