@@ -26,6 +26,8 @@ from onefield.types import Gaussians
 
 _MAGIC = 0x5053474E
 _HEADER = struct.Struct("<IIIBBBB")
+# The format of what zlib unpacks: gzip's.
+_GZIP = zlib.MAX_WBITS | 16
 # Version 4: streams and the place of the table of their lengths (packed, plain) follow, then zeros.
 _PLAIN_HEADER = struct.Struct("<IIIBBBBI12x")
 _LENGTHS = struct.Struct("<QQ")
@@ -83,25 +85,44 @@ def read(content: bytes, path: Path) -> Gaussians:
     """
     if content[:4] == struct.pack("<I", _MAGIC):
         return _read_streams(content, path)
-    try:
-        plain = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is no whole gzip stream ({error}); it is cut short or no SPZ file.") from error
-    magic, version, count, degree, fraction_bits, _, _ = _HEADER.unpack_from(plain)
+    unzip = zlib.decompressobj(wbits=_GZIP)
+    header = _unzipped(unzip, content, _HEADER.size, path)
+    if len(header) < _HEADER.size:
+        raise DataError(f"{path} holds {len(header)} bytes, but its header takes {_HEADER.size}; it is cut short.")
+    magic, version, count, degree, fraction_bits, _, _ = _HEADER.unpack(header)
     if magic != _MAGIC:
         raise DataError(f"{path} begins with {magic:#x} inside, which is not SPZ; write it again.")
     _check(path, version, (2, 3), degree, fraction_bits)
     sizes = _sizes(version, degree)
-    if len(plain) < _HEADER.size + count * sum(sizes):
+    promised = _promised(count, sizes, content, path)
+    # a byte more than there should be, so that the stream comes to its end and its checksum is looked at
+    plain = _unzipped(unzip, unzip.unconsumed_tail, promised + 1, path)
+    if len(plain) < promised or (len(plain) == promised and not unzip.eof):
         raise DataError(
-            f"{path} promises {count:,} Gaussians, which take {_HEADER.size + count * sum(sizes):,} bytes, but has "
-            f"{len(plain):,}; it is cut short."
+            f"{path} promises {count:,} Gaussians, which take {promised:,} bytes, but has {len(plain):,} whole; "
+            "it is cut short."
         )
-    parts, offset = [], _HEADER.size
+    parts, offset = [], 0
     for size in sizes:
         parts.append(plain[offset : offset + count * size])
         offset += count * size
     return _unpacked(parts, sizes, version, degree, fraction_bits)
+
+
+def _unzipped(unzip: zlib._Decompress, content: bytes, most: int, path: Path) -> bytes:
+    """What comes next out of a gzip stream, at most so many bytes: a small file could unpack to more than memory."""
+    try:
+        return unzip.decompress(content, most)
+    except zlib.error as error:
+        raise DataError(f"{path} is no whole gzip stream ({error}); it is cut short or no SPZ file.") from error
+
+
+def _promised(count: int, sizes: tuple[int, ...], content: bytes, path: Path) -> int:
+    """Bytes of all arrays by the header, refused where no set packs that well."""
+    promised = count * sum(sizes)
+    if promised > _MOST_RATIO * len(content):
+        raise DataError(f"{path} promises {count:,} Gaussians in {len(content):,} bytes; its header is damaged.")
+    return promised
 
 
 def _read_streams(content: bytes, path: Path) -> Gaussians:
@@ -126,8 +147,7 @@ def _read_streams(content: bytes, path: Path) -> Gaussians:
         raise DataError(f"{path} places its table at byte {table:,} of {len(content):,}; it is cut short or damaged.")
     if flags & _HAS_EXTENSIONS:
         _check_axes(content[_PLAIN_HEADER.size : table], path)
-    if count * sum(sizes) > _MOST_RATIO * len(content):
-        raise DataError(f"{path} promises {count:,} Gaussians in {len(content):,} bytes; its header is damaged.")
+    _promised(count, sizes, content, path)
     parts = []
     for place, size in enumerate(sizes[:streams]):
         packed, plain = _LENGTHS.unpack_from(content, table + place * _LENGTHS.size)

@@ -287,6 +287,9 @@ def test_broken_files_of_other_formats_are_named(tmp_path):
     for content, message in [
         (whole[:200], "cut short"),
         (gzip.compress(plain[:500]), "promises 50 Gaussians"),
+        (gzip.compress(plain[:10]), "holds 10 bytes"),
+        (whole[:-8] + bytes(4) + whole[-4:], "incorrect data check"),
+        (gzip.compress(plain[:8] + bytes([255] * 4) + plain[12:]), "promises 4,294,967,295 Gaussians in"),
         (gzip.compress(plain[:4] + b"\x09" + plain[5:]), "version 9"),
         (plain, "version 3 with"),
         (b"hello", "no whole gzip stream"),
