@@ -210,10 +210,10 @@ def _focal(exif: dict[int, object], width: int, height: int) -> float | None:
 
 def _without_duplicates(looks: list[tuple[Photo, np.ndarray]], notes: list[str]) -> list[Photo]:
     kept: list[Photo] = []
-    thumbnails = np.zeros((0, *_THUMBNAIL), dtype=np.float32)
+    thumbnails = np.zeros((len(looks), *_THUMBNAIL), dtype=np.float32)
     doubles = []
     for photo, thumbnail in looks:
-        apart = np.abs(thumbnails - thumbnail).mean(axis=(1, 2))
+        apart = np.abs(thumbnails[: len(kept)] - thumbnail).mean(axis=(1, 2))
         if (
             len(apart)
             and apart.min() <= _SAME_PICTURE * thumbnail.std()
@@ -221,8 +221,8 @@ def _without_duplicates(looks: list[tuple[Photo, np.ndarray]], notes: list[str])
         ):
             doubles.append(f"{photo.name} = {kept[int(apart.argmin())].name}")
             continue
+        thumbnails[len(kept)] = thumbnail
         kept.append(photo)
-        thumbnails = np.concatenate([thumbnails, thumbnail[None]])
     if doubles:
         notes.append(
             f"{len(doubles)} photos show the same as another and are left out: {', '.join(doubles[:_MOST_NAMED])}."

@@ -7,7 +7,7 @@ rotated videos upright by itself, and frames are counted as they are stored, so 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,7 +41,7 @@ class ChosenFrames:
 
 
 def choose_frames(
-    sharpness: Float[np.ndarray, "n"], thumbnails: Float[np.ndarray, "n h w"], target: int
+    sharpness: Float[np.ndarray, "n"], thumbnails: Sequence[UInt8[np.ndarray, "h w"]], target: int
 ) -> ChosenFrames:
     """The frames to keep.
 
@@ -60,8 +60,8 @@ def choose_frames(
         if sharpness[index] < _BLURRED * np.median(around):
             blurred += 1
             continue
-        contrast = float(thumbnails[index].std())
-        if kept and np.abs(thumbnails[index] - thumbnails[kept[-1]]).mean() <= _SAME_VIEW * contrast:
+        thumbnail = thumbnails[index].astype(np.float32)
+        if kept and np.abs(thumbnail - thumbnails[kept[-1]]).mean() <= _SAME_VIEW * float(thumbnail.std()):
             repeated += 1
             continue
         kept.append(index)
@@ -91,11 +91,12 @@ def extract_frames(video: Path, folder: Path, target: int, observe: Callable[[in
     sharpness, thumbnails = [], []
     for grey in _frames(video, "gray", ["-vf", f"scale=-2:'min({_LOOK_HEIGHT},ih)'"]):
         sharpness.append(sharpness_of(grey))
-        thumbnails.append(grey[::_THUMBNAIL_STEP, ::_THUMBNAIL_STEP].astype(np.float32))
+        # copied, since it would keep all of its frame in memory
+        thumbnails.append(grey[::_THUMBNAIL_STEP, ::_THUMBNAIL_STEP].copy())
         observe(len(sharpness), 0)
     if not sharpness:
         raise DataError(f"{video} has no frames; record it again, or give a folder of photos.")
-    chosen = choose_frames(np.array(sharpness), np.stack(thumbnails), target)
+    chosen = choose_frames(np.array(sharpness), thumbnails, target)
     if len(chosen.indices) < FEWEST_PHOTOS:
         raise DataError(
             f"{video} shows only {len(chosen.indices)} different views in {chosen.total} frames; move around the scene "

@@ -51,7 +51,7 @@ def test_sharpness_falls_with_blur_and_not_with_light():
 
 def test_the_sharpest_of_each_stretch_is_kept():
     sharpness = np.array([1.0, 3, 1, 1, 1, 3.2, 3.1, 1, 1])
-    thumbnails = np.random.default_rng(0).uniform(0, 255, (9, 5, 5))
+    thumbnails = np.random.default_rng(0).integers(0, 255, (9, 5, 5), dtype=np.uint8)
     chosen = choose_frames(sharpness, thumbnails, 3)
     assert chosen.indices == [1, 5, 6]
     assert (chosen.total, chosen.blurred, chosen.repeated) == (9, 0, 0)
