@@ -12,8 +12,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from onefield.errors import UsageError
+from onefield.kernels.point_mesh import build_tree, winding_number
 from onefield.meshing.geometry import face_vectors
-from onefield.meshing.report import vertex_components
+from onefield.meshing.report import edges_of, face_volumes, vertex_components
 from onefield.types import Mesh
 
 
@@ -36,6 +37,29 @@ def keep_large_components(mesh: Mesh, min_fraction: float = 0.01) -> Mesh:
     areas.index_add_(0, piece, face_vectors(mesh).norm(dim=1).cpu())
     kept = areas >= min_fraction * areas.max()
     return select_faces(mesh, kept[piece])
+
+
+def fill_cavities(mesh: Mesh) -> Mesh:
+    """Drops closed pieces that bound a hollow inside of another closed piece, where nothing outside can see them.
+
+    A hollow's wall is wound towards its middle, so that it encloses a negative volume. A surface that is inside out as
+    a whole lies in no other piece and stays, as does what stands free in a hollow.
+    """
+    if not len(mesh.faces):
+        return mesh
+    faces = mesh.faces.cpu().numpy().astype(np.int64)
+    _, first, piece = np.unique(vertex_components(mesh)[faces[:, 0]], return_index=True, return_inverse=True)
+    piece = torch.from_numpy(piece)
+    _, _, edge_of, uses, _ = edges_of(faces, mesh.vertices.shape[0])
+    volumes = torch.zeros(len(first), dtype=torch.float64).index_add_(0, piece, face_volumes(mesh).cpu())
+    volumes[piece[torch.from_numpy(np.nonzero(uses[edge_of] == 1)[0] // 3)]] = 0  # what is open encloses nothing
+    walls, solids = torch.nonzero(volumes < 0)[:, 0], select_faces(mesh, (volumes > 0)[piece])
+    if not len(walls) or not len(solids.faces):
+        return mesh
+    points = mesh.vertices[torch.from_numpy(faces[first[walls.numpy()], 0])].float()
+    hollow = torch.zeros_like(volumes, dtype=torch.bool)
+    hollow[walls] = (winding_number(points, build_tree(solids.vertices, solids.faces)) > 0.5).cpu()
+    return select_faces(mesh, ~hollow[piece])
 
 
 def select_faces(mesh: Mesh, kept: Bool[Tensor, "F"]) -> Mesh:

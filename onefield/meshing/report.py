@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from torch import Tensor
 
 from onefield.meshing.geometry import face_vectors
 from onefield.types import Mesh
@@ -60,7 +62,7 @@ class MeshReport:
         """The facts that decide whether a mesh is sound, for people."""
         openings = f"no, {self.boundary_edges} open edges in {self.boundaries} rim{'s' * (self.boundaries != 1)}"
         return [
-            f"{self.vertices} vertices, {self.faces} faces, {self.components} components",
+            f"{self.vertices} vertices, {self.faces} faces, {self.components} component{'s' * (self.components != 1)}",
             f"watertight: {'yes' if self.watertight else openings}, "
             f"manifold: {'yes' if self.manifold else 'no'}" + ("" if self.genus is None else f", genus {self.genus}"),
         ]
@@ -96,19 +98,17 @@ def report_mesh(mesh: Mesh) -> MeshReport:
         euler=euler,
         genus=components - euler // 2 if watertight and manifold else None,
         area=float(areas.sum()),
-        volume=signed_volume(mesh),
+        volume=float(face_volumes(mesh).sum()),
         minimum=tuple(box[0]),
         maximum=tuple(box[1]),
     )
 
 
-def signed_volume(mesh: Mesh) -> float:
-    """Volume by the divergence theorem, about the mean vertex so that distant meshes keep their digits."""
-    if not mesh.faces.shape[0]:
-        return 0.0
+def face_volumes(mesh: Mesh) -> Float[Tensor, "F"]:
+    """Of the tetrahedra of each face and the mean vertex, so that distant meshes keep their digits; float64, signed."""
     vertices = mesh.vertices.double()
     a, b, c = (vertices - vertices.mean(0))[mesh.faces.long()].unbind(1)
-    return float((a * torch.linalg.cross(b, c)).sum() / 6)
+    return (a * torch.linalg.cross(b, c)).sum(1) / 6
 
 
 def vertex_components(mesh: Mesh) -> np.ndarray:

@@ -13,7 +13,13 @@ from onefield.errors import DataError, UsageError, nearest_name
 from onefield.export.arrays import has_border
 from onefield.fields.shaded_surface import HasSurface
 from onefield.kernels.system import memory_available
-from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces, select_faces
+from onefield.meshing.cleanup import (
+    decimate,
+    fill_cavities,
+    keep_large_components,
+    remove_degenerate_faces,
+    select_faces,
+)
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.lattice import Lattice
 from onefield.meshing.level_sets import LEVEL_SET_EXTRACTORS, extract, suggest_isovalue
@@ -188,10 +194,10 @@ def color_reach(scene: Scene, resolution: int) -> float:
 
 
 def cleaned(mesh: Mesh, smallest: float, holes: float) -> Mesh:
-    """A manifold mesh without small pieces and small holes; see `method_surface` for what is small."""
+    """A manifold mesh without small pieces, small holes and cavities; see `method_surface` for what is small."""
     # where sheets meet, pieces that were one come apart
     parted = part_sheets(keep_large_components(remove_degenerate_faces(mesh), smallest))
-    return close_holes(keep_large_components(parted, smallest), holes)
+    return fill_cavities(close_holes(keep_large_components(parted, smallest), holes))
 
 
 def simplified(mesh: Mesh, faces: int, smallest: float, holes: float) -> Mesh:

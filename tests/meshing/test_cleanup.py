@@ -7,7 +7,7 @@ import torch
 
 from onefield.errors import UsageError
 from onefield.fields.analytic import MixtureField, SphereField
-from onefield.meshing.cleanup import decimate, keep_large_components, remove_degenerate_faces
+from onefield.meshing.cleanup import decimate, fill_cavities, keep_large_components, remove_degenerate_faces
 from onefield.meshing.colors import color_vertices
 from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
@@ -32,6 +32,28 @@ def test_small_pieces_are_dropped(two_balls):
     assert torch.equal(kept.colors, kept.vertices.clamp(0, 1))
     with pytest.raises(UsageError, match="must lie in"):
         keep_large_components(two_balls, 1.5)
+
+
+def test_hollows_are_filled_and_what_stands_in_them_stays():
+    balls = (SphereField(0.8), SphereField(0.5, (0.1, 0, 0)), SphereField(0.2, (0.1, 0, 0)))
+    outer, wall, kernel = (extract_mesh(ball, resolution=16) for ball in balls)
+    beside = replace(wall, vertices=wall.vertices + 3)
+    inward = [replace(ball, faces=ball.faces.flip(1)) for ball in (wall, beside)]
+    filled = fill_cavities(_together(outer, inward[0], kernel))
+    assert report_mesh(filled).components == 2
+    assert report_mesh(filled).volume == pytest.approx(report_mesh(outer).volume + report_mesh(kernel).volume)
+    for untouched in (
+        inward[0],
+        _together(outer, inward[1]),
+        _together(outer, replace(inward[0], faces=inward[0].faces[1:])),
+    ):
+        assert fill_cavities(untouched).faces.shape == untouched.faces.shape
+
+
+def _together(*meshes):
+    firsts = torch.tensor([0, *(len(mesh.vertices) for mesh in meshes)]).cumsum(0)
+    faces = [mesh.faces + first for mesh, first in zip(meshes, firsts, strict=False)]
+    return Mesh(torch.cat([mesh.vertices for mesh in meshes]), torch.cat(faces))
 
 
 def test_triangle_soup_is_welded_to_the_closed_surface(two_balls):
