@@ -48,6 +48,8 @@ _AUDIO_RANGE = 2.0
 _ROUNDING, _DISTORTED = 2.0**-24, 1e-4
 # Room around a shape, as a part of its longest side: enough that the field around the surface is seen from all sides.
 _SHAPE_MARGIN = 0.1
+# What may be fitted of a shape.
+SHAPE_QUANTITIES = ("distance", "occupancy")
 
 
 def cell_centers(shape: Sequence[int]) -> list[Float[Tensor, "_"]]:
@@ -135,27 +137,32 @@ class Signal:
 
 @dataclass(frozen=True)
 class Shape:
-    """A surface whose signed distance is the signal, in the mesh's own frame and unit.
+    """A surface whose signed distance, or whose inside, is the signal, in the mesh's own frame and unit.
 
     Attributes:
         mesh: as in the file.
         tree: for distances.
         domain: the cube about the mesh, with a tenth of its side to spare all round.
+        quantity: ``"distance"``, or ``"occupancy"``, 1 inside and 0 outside.
     """
 
     mesh: Mesh
     tree: TriangleTree
     domain: Bounds
     kind: str = "shape"
+    quantity: str = "distance"
 
     @staticmethod
-    def of(mesh: Mesh) -> Shape:
+    def of(mesh: Mesh, quantity: str = "distance") -> Shape:
         """Prepares a mesh.
 
         Raises:
+            UsageError: an unknown quantity.
             DataError: no faces, no extent, coordinates that are not finite, or so far from the origin that single
                 precision distorts the shape.
         """
+        if quantity not in SHAPE_QUANTITIES:
+            raise UsageError(f"A shape has no '{quantity}' to fit: {nearest_name(quantity, SHAPE_QUANTITIES)}.")
         tree = build_tree(mesh.vertices, mesh.faces)
         corners = mesh.vertices[mesh.faces.long()].reshape(-1, 3).double()
         low, high = corners.amin(0), corners.amax(0)
@@ -169,7 +176,8 @@ class Shape:
                 f"vertices by up to {farthest * _ROUNDING:.2g}; move it to the origin first."
             )
         center, half = (low + high) / 2, side * (0.5 + _SHAPE_MARGIN)
-        return Shape(mesh, tree, Bounds(tuple((center - half).tolist()), tuple((center + half).tolist())))
+        domain = Bounds(tuple((center - half).tolist()), tuple((center + half).tolist()))
+        return Shape(mesh, tree, domain, quantity=quantity)
 
     @property
     def description(self) -> str:

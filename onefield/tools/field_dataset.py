@@ -42,7 +42,7 @@ def fits_each(
     if not plain:
         raise UsageError(
             f"{folder} holds {len(files)} signals, each of which is fitted by itself: give --steps instead of --time, "
-            "and no methods, tasks or tiles."
+            "and no methods, tasks, tiles or quantity."
         )
     say(f"{folder}: {len(files)} signals, each of which is fitted by itself")
     with StopSignals() as signals:

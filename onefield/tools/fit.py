@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -66,6 +66,7 @@ def run_command(
     output: Path | None = None,
     seed: int = 0,
     tile: int | None = None,
+    quantity: Literal["distance", "occupancy"] | None = None,
     up: Literal["x", "-x", "y", "-y", "z", "-z"] = "z",
     json: bool = False,
     effort: Annotated[Effort, tyro.conf.arg(name="")] = USUAL_EFFORT,
@@ -78,25 +79,26 @@ def run_command(
         signal: PNG, JPEG, WAV, MP4, NPY, a mesh file, points (PLY, XYZ, or NPY with 3 or 6 columns), or slices (CSL,
             JSON, NIfTI, or a folder of SVG or DICOM files or with slices.json); a folder of meshes to learn from, or of
             signals, each fitted by itself (numbered pictures of one size are a video; folders in it are labels).
-        field: representation, such as siren or hash; bayesian-tucker for values with their deviation; flexicubes and
-            adaptive-flexicubes (large faces where flat) for meshes, csp for open surfaces, grid or orex for slices,
-            conv-occupancy or conv-occupancy-volume for points and folders of meshes, poisson for points by Open3D; auto
-            takes a fitting one.
+        field: representation, such as siren or hash; functional-cp, functional-tt and functional-tucker also with other
+            networks on the axes, as functional-tt:finer or functional-cp:siren+siren+gaussian; bayesian-tucker for
+            values with their deviation; flexicubes and adaptive-flexicubes (large faces where flat) for meshes, csp for
+            open surfaces, grid or orex for slices, conv-occupancy or conv-occupancy-volume for points and folders of
+            meshes, poisson for points by Open3D; auto takes a fitting one.
         methods: ways of fitting that go with any field: coarse-to-fine, fresh (frequencies from the signal's spectrum),
             iga (what is learned slowly as fast as the rest), iterative (answers that are refined step by step), s3im,
-            singularities (wavelets of band-split begin at edges), teaching (what is most wrong), variance (first
-            weights that keep it), or a file of first weights from onefield learn.
+            singularities (wavelets of band-split begin at edges), teaching (what is most wrong), total-variation
+            (smooth where samples leave it open), variance (first weights that keep it), or a file of first weights
+            from onefield learn.
         output: folder to write to; fits/NAME by default.
         seed: of all random numbers.
         tile: read a picture larger than memory (NPY, TIFF without compression) by tiles of this side, such as 512.
+        quantity: of a mesh, that the field should answer: signed distance by default, or occupancy (1 inside).
         up: axis that is up in preview.png, such as --up=y for most OBJ files; GLB and USD are read z up.
         json: print the result as JSON.
         effort: of size and time.
         learned: of what folders of meshes taught.
         asked: of what is not all there.
     """
-    from onefield.data.signals import load_signal
-    from onefield.data.tiled_images import open_tiled
     from onefield.errors import UsageError
     from onefield.tools.completion import completed
     from onefield.training.fit import fit
@@ -104,10 +106,9 @@ def run_command(
     weights, seconds = learned.weights, effort.seconds
     folder = Path("fits") / signal.stem if output is None else output
     task = asked.chosen()
-    plain = not (methods or task or tile)
-    if _fit_folder(signal, field, folder, effort, seed, learned, json, plain):
+    if _fit_folder(signal, field, folder, effort, seed, learned, json, not (methods or task or tile or quantity)):
         return
-    loaded = load_signal(signal) if tile is None else open_tiled(signal, tile)
+    loaded = _loaded(signal, tile, quantity)
     say(f"{signal}: {loaded.description}")
     if weights is not None and (methods or task is not None):
         raise UsageError("Points are completed without training, so that --weights goes without methods and tasks.")
@@ -117,6 +118,19 @@ def run_command(
         taken = {"steps": effort.steps, "seconds": seconds, "parameters": effort.parameters}
         fitted = fit(loaded, field, methods=methods, seed=seed, task=task, observe=say, **taken)
     _write(fitted, loaded, signal, folder, up, json)
+
+
+def _loaded(path: Path, tile: int | None, quantity: str | None) -> Signal | TiledImage | Shape | Points | Slices:
+    from onefield.data.signals import Shape, load_signal
+    from onefield.data.tiled_images import open_tiled
+    from onefield.errors import UsageError
+
+    loaded = load_signal(path) if tile is None else open_tiled(path, tile)
+    if quantity is None:
+        return loaded
+    if not isinstance(loaded, Shape):
+        raise UsageError(f"--quantity is of meshes, but {path} is {loaded.description}; leave it out.")
+    return replace(loaded, quantity=quantity)
 
 
 def _fit_folder(

@@ -24,7 +24,7 @@ from onefield.fields.flexicubes import FlexiCubes
 from onefield.training.closest_points import ClosestPointSource
 from onefield.training.conditioning import condition, refuse_posterior, withheld
 from onefield.training.fit_methods import FitMethod, FitParts, LearnedStart, joined, methods_of
-from onefield.training.fit_samples import GridSamples, ShapeSamples, SignalSamples
+from onefield.training.fit_samples import GridSamples, OccupancySamples, ShapeSamples, SignalSamples
 from onefield.training.fit_scores import score
 from onefield.training.fit_steps import FitBudget, train
 from onefield.training.fit_tiles import POOL, TileSamples, score_tiles, tiled_target
@@ -67,6 +67,7 @@ def fit(
 
     Args:
         signal: a file, an array, or what `load_signal` gives; pictures larger than memory as `open_tiled` gives them.
+            Shapes are fitted by their signed distance; `Shape.of` makes one by its occupancy.
         field: ``"auto"``, a representation (``"hash"``, ``"siren"``, ...; ``"csp"`` for open surfaces), a recipe such
             as `recipe_for` gives for a number of parameters, or a field of the caller's own, trained in place. Of
             points also ``"poisson"``, by Open3D.
@@ -341,7 +342,8 @@ def _source(
     if isinstance(field, FlexiCubes) and isinstance(signal, Shape):
         return MeshViews(signal, max(field.cells), generator)
     if isinstance(signal, Shape):
-        return ShapeSamples(signal, draws, generator)
+        samples = OccupancySamples if target.quantity == "occupancy" else ShapeSamples
+        return samples(signal, draws, generator)
     if field.separable and not parts.on_samples:
         return GridSamples(signal, target, generator)
     return SignalSamples(signal, target, generator, parts)

@@ -7,6 +7,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
 
 from onefield.data.signals import Shape, Signal, cell_centers
 from onefield.fields.field import Field
@@ -15,7 +16,7 @@ from onefield.training.recipes import Target
 
 # Distances below this part of the domain's side weigh alike in the relative loss of shapes.
 _NEAR = 0.002
-# Samples of a shape: a pool with exact distances and one on the surface, of which each step draws a batch.
+# Samples of a shape: a pool with exact answers and one on the surface, of which each step draws a batch.
 _POOL = 2**19
 _SURFACE_POOL = 2**21
 # Short fits see each sample with a distance this often, so that finding distances does not outlast them.
@@ -122,6 +123,27 @@ class ShapeSamples:
         answer = field.query(points, want=("distance",)).distance
         # relative, so that the surface counts most (the loss of instant-ngp's shapes)
         return ((answer - truth).abs() / (truth.abs() + _NEAR * self._side)).mean()
+
+
+class OccupancySamples:
+    """Batches of points that are inside a shape or not, most of them about its surface."""
+
+    def __init__(self, shape: Shape, draws: int, generator: torch.Generator) -> None:
+        """Draws the pool.
+
+        Args:
+            draws: of samples in the whole fit.
+        """
+        self._generator = generator
+        # one bit says less than a distance, and is found sooner: no reuse in short fits
+        self._points = shape_samples(shape, min(_POOL, draws), generator)
+        self._inside = shape.contains(self._points).float()
+
+    def loss(self, field: Field, batch: int) -> Tensor:
+        """Mean cross entropy at so many samples (Mescheder et al., "Occupancy Networks", 2019)."""
+        drawn = torch.randint(len(self._points), (batch,), generator=self._generator)
+        answer = field.query(self._points[drawn], want=("occupancy",)).occupancy
+        return binary_cross_entropy(answer, self._inside[drawn])
 
 
 def shape_samples(shape: Shape, count: int, generator: torch.Generator) -> Float[Tensor, "n 3"]:

@@ -42,6 +42,8 @@ def _score_shape(fitted: Fitted, shape: Shape, generator: torch.Generator) -> di
     corners = shape.mesh.vertices[shape.mesh.faces.long()].reshape(-1, 3)
     low, high = corners.amin(0), corners.amax(0)
     uniform = low + (high - low) * torch.rand(_HELD_OUT, 3, generator=generator)
+    if fitted.target.quantity == "occupancy":
+        return {"iou": intersection_over_union(fitted(uniform) > 0.5, shape.contains(uniform))}
     # FlexiCubes are their surface, whatever the values of their grid
     distance = Shape.of(fitted.field.mesh()).distance if isinstance(fitted.field, FlexiCubes) else fitted
     agreement = intersection_over_union(distance(uniform) <= 0, shape.contains(uniform))

@@ -26,7 +26,7 @@ from onefield.kernels.threads import use_threads
 from onefield.training.fit import fit
 from onefield.training.metrics import intersection_over_union, psnr
 from onefield.training.posed_tasks import POSED_TASKS, SUPER_RESOLUTION, posed
-from onefield.training.recipes import FIELD_NAMES, recipe_for
+from onefield.training.recipes import check_signal_field, recipe_for
 from onefield.training.tasks.super_resolution import block_means
 
 _LINES = "cells.jsonl"
@@ -151,8 +151,7 @@ def plan(
     for band in bands:
         cutoff(side, band)
     for name in names:
-        if name not in FIELD_NAMES:
-            raise UsageError(f"Unknown field '{name}': {nearest_name(name, FIELD_NAMES)}.")
+        check_signal_field(name)
     bandwidths: list[tuple[str, float | None]] = []
     for name in signals:
         if name not in SYNTHETIC_SIGNALS and not Path(name).is_file():

@@ -42,6 +42,7 @@ def test_twice_as_many_pixels(picture, tmp_path):
         (["--task", "denois"], "did you mean 'denoise'"),
         (["--task", "denoise", "--factor", "3"], "takes no factor; it takes truth"),
         (["--mask", "x.png"], "--mask belongs to a task"),
+        (["--quantity", "occupancy"], "--quantity is of meshes, but "),
     ],
 )
 def test_tasks_that_do_not_exist(picture, capsys, options, words):

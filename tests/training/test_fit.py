@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 import trimesh
 from safetensors import safe_open
 
-from onefield.data.signals import signal_of
+from onefield.data.signals import Shape, signal_of
 from onefield.errors import DataError, DivergedError, UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
@@ -16,7 +17,7 @@ from onefield.fields.networks import Siren
 from onefield.training.fit import fit
 from onefield.training.fit_files import write_fit
 from onefield.training.fitted import load_fitted
-from onefield.training.recipes import FIELD_NAMES
+from onefield.training.recipes import FIELD_NAMES, recipe_for
 from onefield.types import Bounds, Mesh
 
 
@@ -57,6 +58,27 @@ def test_a_box_as_signed_distance_in_its_own_frame():
     fitted = fit(mesh, steps=40)
     assert fitted.metrics["iou"] > 0.75
     assert fitted(torch.tensor([10.0, 0.0, -5.0])).item() == pytest.approx(-1.0, abs=0.5)
+
+
+def test_a_box_as_occupancy_and_its_mesh(tmp_path, monkeypatch):
+    monkeypatch.setattr("onefield.training.fit_scores._HELD_OUT", 2**12)
+    box = trimesh.creation.box((4.0, 3.0, 2.0))
+    shape = Shape.of(Mesh(torch.tensor(box.vertices, dtype=torch.float32), torch.tensor(box.faces)), "occupancy")
+    recipe = replace(recipe_for("siren", shape, parameters=2000), batch=2048)
+    fitted = fit(shape, recipe, steps=200)
+    places = torch.rand(2000, 3, generator=torch.Generator().manual_seed(3)) * 4.8 - 2.4
+    inside = (places.abs() < torch.tensor([2.0, 1.5, 1.0])).all(1)
+    answer = fitted(places)
+    assert float(answer[inside].mean()) > 0.9
+    assert float(answer[~inside].mean()) < 0.1
+    assert fitted.metrics["iou"] > 0.9
+    fitted.save(tmp_path / "box.safetensors")
+    mesh = load_fitted(tmp_path / "box.safetensors").reconstruction(32)
+    assert trimesh.Trimesh(mesh.vertices, mesh.faces).volume == pytest.approx(24.0, rel=0.1)
+    with pytest.raises(UsageError, match="'flexicubes' represents a surface, not occupancy"):
+        fit(shape, "flexicubes")
+    with pytest.raises(UsageError, match="no 'occupanci' to fit: did you mean 'occupancy'"):
+        Shape.of(shape.mesh, "occupanci")
 
 
 def test_same_seed_same_field_other_seed_another():

@@ -12,6 +12,7 @@ from onefield.data.points import Points
 from onefield.data.signals import Shape, Signal
 from onefield.errors import DataError, UsageError, nearest_name
 from onefield.fields.field import Field
+from onefield.training.recipes.axis_networks import with_axis_networks
 from onefield.training.recipes.closest_point import CLOSEST_POINT
 from onefield.training.recipes.completion import completed_field
 from onefield.training.recipes.coordinate_networks import COORDINATE_NETWORKS
@@ -46,6 +47,7 @@ __all__ = [
     "Target",
     "band_option",
     "build_field",
+    "check_signal_field",
     "initial_field",
     "recipe_for",
     "target_of",
@@ -83,8 +85,9 @@ def recipe_for(
     """The recipe of a representation for a signal.
 
     Args:
-        name: one of `FIELD_NAMES` (for shapes and points also `SURFACE_NAMES`), or ``"auto"``, which is the dense grid
-            for points and the hash grid for every other kind of signal.
+        name: one of `FIELD_NAMES` (for shapes and points also `SURFACE_NAMES`), a factorisation with networks on its
+            axes as `with_axis_networks` reads it, or ``"auto"``, which is the dense grid for points and the hash grid
+            for every other kind of signal.
         places: points of a step at most; None takes as many as the signal has samples.
         parameters: makes the field as large as so many numbers allow; the recipe's own size by default. Grids with a
             network then have a small one, of one hidden layer. Networks of narrower layers learn at higher rates.
@@ -100,15 +103,34 @@ def recipe_for(
             f"'{chosen}' completes points by weights that 'onefield fit FOLDER_OF_MESHES --field {chosen}' learned; "
             "give points, and --weights."
         )
-    known = _REPRESENTATIONS | _SURFACES
-    if chosen not in known:
-        raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *known))}.")
-    recipe = known[chosen].recipe(signal)
+    representation = _representation(chosen)
+    if representation is None:
+        raise UsageError(f"Unknown field '{name}': {nearest_name(name, ('auto', *FIELD_NAMES, *SURFACE_NAMES))}.")
+    if chosen in _SURFACES and isinstance(signal, Shape) and signal.quantity != "distance":
+        raise UsageError(
+            f"'{chosen}' represents a surface, not {signal.quantity}; take another, such as 'hash' or 'siren'."
+        )
+    recipe = representation.recipe(signal)
     if parameters is not None:
-        recipe = _sized(known[chosen], recipe, signal, parameters)
+        recipe = _sized(representation, recipe, signal, parameters)
     if isinstance(signal, Signal):
         return replace(recipe, batch=min(recipe.batch, math.prod(signal.shape) if places is None else places))
     return recipe
+
+
+def check_signal_field(name: str) -> None:
+    """Refuses what is no representation of signals on grids.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if name not in _REPRESENTATIONS and with_axis_networks(name) is None:
+        raise UsageError(f"Unknown field '{name}': {nearest_name(name, FIELD_NAMES)}.")
+
+
+def _representation(name: str) -> Representation | None:
+    """By its name; None for an unknown one."""
+    return (_REPRESENTATIONS | _SURFACES).get(name) or with_axis_networks(name)
 
 
 def _sized(representation: Representation, recipe: Recipe, signal: Signal | Shape | Points, parameters: int) -> Recipe:
@@ -150,14 +172,19 @@ def build_field(name: str, options: dict[str, float], target: Target) -> Field:
     Raises:
         DataError: an unknown name or a missing option, as in a file from elsewhere.
     """
-    builders = {each.name: each.build for each in (_REPRESENTATIONS | _SURFACES).values()}
-    builders |= _SLICE_BUILDERS | _COMPLETION_BUILDERS
-    if name not in builders:
-        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, tuple(builders))}.")
+    builders = _SLICE_BUILDERS | _COMPLETION_BUILDERS
+    try:
+        representation = _representation(name)
+    except UsageError as error:
+        raise DataError(f"A fit names the field '{name}'. {error}") from error
+    build = builders.get(name) if representation is None else representation.build
+    if build is None:
+        known = (*FIELD_NAMES, *SURFACE_NAMES, *builders)
+        raise DataError(f"A fit names the field '{name}'; {nearest_name(name, known)}.")
     try:
         if REFINEMENT_STEPS in options:
-            return iterative_field(builders[name], target, options)
-        return builders[name](target, options)
+            return iterative_field(build, target, options)
+        return build(target, options)
     except KeyError as error:
         raise DataError(f"A fit with the field '{name}' lacks the option {error}.") from error
 
@@ -171,5 +198,5 @@ def initial_field(recipe: Recipe, target: Target, seed: int) -> Field:
 
 def band_option(name: str) -> str | None:
     """The option that a representation's frequencies are proportional to; None for one that has none."""
-    known = _REPRESENTATIONS | _SURFACES
-    return known[name].band_option if name in known else None
+    representation = _representation(name)
+    return None if representation is None else representation.band_option

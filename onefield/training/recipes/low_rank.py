@@ -12,9 +12,8 @@ from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.low_rank import CpEncoding, VmEncoding
 from onefield.fields.encodings.planes import KPlanesEncoding, TriPlaneEncoding
 from onefield.fields.networks.mlp import Mlp
-from onefield.training.recipes.recipe import Recipe, Representation, Target
+from onefield.training.recipes.recipe import Options, Recipe, Representation, Target
 
-Options = dict[str, float]
 # Vertices along an axis of shapes, which have no samples to go by.
 _SHAPE_VERTICES = 128
 

@@ -10,9 +10,12 @@ from onefield.data.signals import Shape, Signal
 from onefield.fields.field import Field
 from onefield.fields.heads.distance import DistanceHead
 from onefield.fields.heads.head import Head
+from onefield.fields.heads.occupancy import OccupancyHead
 from onefield.fields.heads.value import ValueHead
 from onefield.types import Bounds
 
+# Of a recipe's builder.
+Options = dict[str, float]
 # The representation of surfaces that may be open.
 CLOSEST_POINT_NAME = "csp"
 # What Open3D reconstructs from points.
@@ -46,7 +49,7 @@ class Target:
     """What the field of a fit answers.
 
     Attributes:
-        quantity: ``"value"``, ``"distance"``, ``"closest_point"`` or, for slices, ``"occupancy"``.
+        quantity: ``"value"``, ``"distance"``, ``"closest_point"`` or ``"occupancy"``.
         domain: of the signal.
         channels: of the value.
         offset, scale: of the value, distance or displacement, so that the network works near [-1, 1].
@@ -68,6 +71,8 @@ class Target:
         """The head that answers the quantity in the signal's unit."""
         if self.quantity == "value":
             return ValueHead(self.offset, self.scale)
+        if self.quantity == "occupancy":
+            return OccupancyHead()
         # a quarter of the domain's side: inside the shape's box, whatever the shape
         return DistanceHead(self.domain.extent[0] / 4, self.domain.center, self.scale)
 
@@ -77,6 +82,8 @@ def target_of(signal: Signal | Shape | Points, field: str = "auto") -> Target:
     if isinstance(signal, Shape | Points):
         if field == CLOSEST_POINT_NAME:
             return Target("closest_point", signal.domain, 3, 0.0, signal.scale / 2)
+        if isinstance(signal, Shape) and signal.quantity == "occupancy":
+            return Target("occupancy", signal.domain, 1, 0.5, 0.5)
         return Target("distance", signal.domain, 1, 0.0, signal.scale / 2)
     known = signal.at(signal.known())
     low, high = known.min().item(), known.max().item()
