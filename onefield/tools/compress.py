@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from onefield.errors import DataError, UsageError
 from onefield.tools.output import say, show
 
 if TYPE_CHECKING:
+    from onefield.data.signals import Signal
     from onefield.training.fitted import Fitted
 
 DEFAULT_BITS = 10.0
@@ -24,6 +26,7 @@ def run_command(
     bits: float = DEFAULT_BITS,
     signal: Path | None = None,
     tuning: int | None = None,
+    curve: bool = False,
     json: bool = False,
 ) -> None:
     """Writes a fit as a .onef file: quantised, entropy-coded, the most important bits first.
@@ -36,6 +39,7 @@ def run_command(
         signal: file that was fitted: what is not yet rounded then learns on from it while the rest is; worth it below
             some 7 bits.
         tuning: steps of learning on after each of three shares is rounded, 100 by default.
+        curve: also write NAME-rates.html, quality by size: of files of 3 to 12 bits, and of the beginnings of this one.
         json: print the result as JSON.
     """
     from onefield.data.signals import Signal, load_signal
@@ -43,7 +47,7 @@ def run_command(
     from onefield.files import write_atomically
     from onefield.training.compression import TUNING_STEPS, compress, decompress, difference
     from onefield.training.fitted import load_fitted
-    from onefield.training.metrics import psnr
+    from onefield.training.rate_distortion import agreement
 
     source = fit / "field.safetensors" if fit.is_dir() else fit
     if not source.exists():
@@ -56,18 +60,27 @@ def run_command(
         raise UsageError("--tuning needs --signal, the file that was fitted.")
     if not isinstance(original, Signal | None):
         raise UsageError(f"--signal {signal} is {original.kind}, which has no samples to learn on from; leave it out.")
-    content = compress(
-        fitted, bits=bits, signal=original, tuning=TUNING_STEPS if tuning is None else tuning, observe=say
-    )
+    steps = TUNING_STEPS if tuning is None else tuning
+    content = compress(fitted, bits=bits, signal=original, tuning=steps, observe=say)
     decoded = decompress(content, path)
     write_atomically(path, content)
     error = difference(fitted, decoded.fitted)
     result = {"file": str(path), "bytes": len(content), "bits_per_parameter": decoded.bits}
     result |= {"bit_planes": decoded.total_planes, "difference": error} | _samples(fitted, len(content))
     if original is not None:
-        result["psnr"] = psnr(decoded.fitted.reconstruction(), original.values, original.value_range)
+        result["psnr"] = agreement(decoded.fitted, fitted, original)
+    lines = _lines(result, fitted)
+    if curve:
+        result |= _curve(fitted, original, content, path, steps)
+        lines.append(f"wrote {result['page']}")
+    show(result, json, [*lines, f"next: onefield decompress {path}"])
+
+
+def _lines(result: dict[str, object], fitted: Fitted) -> list[str]:
+    error = result["difference"]
     lines = [
-        f"{path}: {len(content):,} bytes, {decoded.bits:.2f} bits a parameter, {decoded.total_planes} bit planes",
+        f"{result['file']}: {result['bytes']:,} bytes, {result['bits_per_parameter']:.2f} bits a parameter, "
+        f"{result['bit_planes']} bit planes",
         f"values differ from the fit's by {error:.4%} of their range" + _as_decibels(error),
     ]
     if "psnr" in result:
@@ -76,7 +89,27 @@ def run_command(
         )
     if "bits_per_sample" in result:
         lines.append(f"{result['bits_per_sample']:.3f} bits for each of the signal's samples")
-    show(result, json, [*lines, f"next: onefield decompress {path}"])
+    return lines
+
+
+def _curve(fitted: Fitted, signal: Signal | None, content: bytes, path: Path, tuning: int) -> dict[str, object]:
+    """Measures quality by size, writes the page about it, and answers its numbers."""
+    from onefield.files import write_atomically
+    from onefield.reports.rate_report import rate_page
+    from onefield.training.rate_distortion import prefix_curve, rate_curve
+
+    files = rate_curve(fitted, signal, tuning=tuning, observe=say)
+    prefixes = prefix_curve(content, fitted, signal)
+    page = path.with_name(f"{path.stem}-rates.html")
+    opening = [("field", fitted.recipe.field), ("kind", fitted.kind), ("the fit's own figures", _figures(fitted))]
+    against = "over the signal" if signal is not None else "against the fit"
+    write_atomically(page, rate_page(path.stem, opening, files, prefixes, against))
+    curves = {"files": [asdict(point) for point in files], "prefixes": [asdict(point) for point in prefixes]}
+    return {"page": str(page), "curves": curves}
+
+
+def _figures(fitted: Fitted) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items())
 
 
 def _samples(fitted: Fitted, size: int) -> dict[str, float]:

@@ -68,12 +68,14 @@ class Decoded:
     Attributes:
         fitted: the field, as fine as the planes allow.
         planes, total_planes: how many bit planes it was decoded from, and how many there are.
-        bits: size of the decoded part of the file, in bits a parameter.
+        size: bytes of the decoded part of the file.
+        bits: the same, in bits a parameter.
     """
 
     fitted: Fitted
     planes: int
     total_planes: int
+    size: int
     bits: float
 
 
@@ -256,8 +258,8 @@ def decompress(content: bytes, path: str | Path, *, planes: int | None = None, p
     except (DataError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} does not fit a field of '{fitted.recipe.field}': {error}.") from error
     needed = sum(sum(counts[:part]) < taken for part in range(total))
-    bits = 8 * held.ends[needed] / sum(p.numel() for _, p in _learned(field))
-    return Decoded(fitted, taken, sum(counts), bits)
+    size = held.ends[needed]
+    return Decoded(fitted, taken, sum(counts), size, 8 * size / sum(p.numel() for _, p in _learned(field)))
 
 
 def _are_counts(counts: object) -> bool:

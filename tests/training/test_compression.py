@@ -155,5 +155,17 @@ def test_the_commands(fitted, tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["compress", "photo", "--bits", "5", "--signal", "photo.npy", "--tuning", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["psnr"] > 10
+    assert main(["compress", "photo", "--bits", "6", "--curve", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    files, prefixes = said["curves"]["files"], said["curves"]["prefixes"]
+    for points in (files, prefixes):
+        assert [point["size"] for point in points] == sorted(point["size"] for point in points)
+    # six decibels a bit, where rounding is what is wrong
+    by_bits = {round(point["bits"]): point["psnr"] for point in files}
+    assert (by_bits[10] - by_bits[8]) / 2 == pytest.approx(6.02, abs=1)
+    assert prefixes[-1]["size"] == said["bytes"]
+    page = (tmp_path / "photo/photo-rates.html").read_text()
+    assert page.count("<polyline") == 2
+    assert f"<td>{prefixes[-1]['psnr']:.2f}</td>" in page
     assert main(["compress", "photo", "--tuning", "3"]) == 2
     assert main(["compress", "nowhere"]) == 3
