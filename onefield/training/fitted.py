@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from onefield.data.signals import Signal, cell_centers
@@ -31,15 +32,15 @@ class Fitted:
     """A field that was fitted to a signal.
 
     Attributes:
-        field: answers ``value`` (signals), ``distance`` (shapes, points) or ``closest_point`` (of these, by 'csp') at
-            any coordinates of ``target.domain``.
+        field: answers ``value`` (signals), ``distance`` (shapes, points), ``occupancy`` (shapes that were asked for it)
+            or ``closest_point`` (shapes and points, by 'csp') at any coordinates of ``target.domain``.
         target: what it answers.
         kind: of the signal.
         shape: samples along the axes of the signal's array; empty for shapes.
         metrics: ``psnr`` in dB over all known samples, ``ssim`` for images (shapes: ``iou`` on held-out points of the
-            mesh's box and ``distance_error``, the mean absolute one on held-out points near the surface, in parts of
-            the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points` tells, or
-            by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``; ``noise`` where the
+            mesh's box and, of distances, ``distance_error``, the mean absolute one on held-out points near the surface,
+            in parts of the domain's side; slices: ``plane_iou``, agreement on the planes; points: what `score_points`
+            tells, or by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``; ``noise`` where the
             field tells deviations.
         recipe: how it was built; None for a field that the caller made.
     """
@@ -51,11 +52,12 @@ class Fitted:
     metrics: dict[str, float]
     recipe: Recipe | None
 
-    def __call__(self, points: Float[Tensor, "*b d"]) -> Tensor:
-        """Values ``*b c``, distances ``*b`` or closest points ``*b 3`` at coordinates of the domain, x first."""
+    def __call__(self, points: Float[Tensor, "*b d"] | ArrayLike) -> Tensor:
+        """Values ``*b c``, distances or occupancies ``*b``, closest points ``*b 3`` at coordinates of the domain, x
+        first."""
         return self._answer(points, self.target.quantity)
 
-    def deviation(self, points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b c"]:
+    def deviation(self, points: Float[Tensor, "*b d"] | ArrayLike) -> Float[Tensor, "*b c"]:
         """Standard deviation of a new sample at coordinates of the domain, x first, in the unit of the values; values
         plus and minus 1.96 times it hold 95 % of them.
 
@@ -65,11 +67,11 @@ class Fitted:
         return self._answer(points, "deviation")
 
     @torch.no_grad()
-    def _answer(self, points: Float[Tensor, "*b d"], name: str) -> Tensor:
+    def _answer(self, points: Float[Tensor, "*b d"] | ArrayLike, name: str) -> Tensor:
+        points = torch.as_tensor(points)
         flat = points.reshape(-1, *(points.shape[-1:] or (1,)))
-        if flat.dtype == torch.float64:
-            # what NumPy calculates with; fits are in single precision
-            flat = flat.float()
+        # fits are in single precision, whatever numbers the coordinates are; complex ones the field refuses itself
+        flat = flat if flat.is_complex() else flat.float()
         parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
         answer = torch.cat(parts)
         return answer.reshape((*points.shape[:-1], *answer.shape[1:]))

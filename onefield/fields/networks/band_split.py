@@ -80,4 +80,4 @@ class BandSplitNetwork(Network):
 
 
 _OPTIONS = {"width": 128, "hidden_layers": 2, "low_width": 64, "low_factor": 3.0, "frequency": 10.0, "sharpness": 10.0}
-BAND_SPLIT = Backbone("band-split", BandSplitNetwork, _OPTIONS)
+BAND_SPLIT = Backbone("band-split", BandSplitNetwork, _OPTIONS, growing=("width", "low_width"))

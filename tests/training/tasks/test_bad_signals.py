@@ -85,7 +85,11 @@ def test_coordinates_outside_the_domain_and_of_another_dimension():
     for name in ("siren", "dense"):
         fitted = fit(waves(6, 6), name, steps=1)
         assert torch.isfinite(fitted(torch.tensor([[-3.0, 9.0], [1.5, 0.5]]))).all()
-        torch.testing.assert_close(fitted(torch.ones(2, 2).double() / 3), fitted(torch.ones(2, 2) / 3))
+        for third in (torch.ones(2, 2).double() / 3, np.full((2, 2), 1 / 3), [[1 / 3, 1 / 3]] * 2):
+            torch.testing.assert_close(fitted(third), fitted(torch.ones(2, 2) / 3))
+        for one in (torch.ones(2, 2, dtype=torch.int64), torch.ones(2, 2).half()):
+            torch.testing.assert_close(fitted(one), fitted(torch.ones(2, 2)))
+        assert torch.isnan(fitted([[np.nan, 0.5]])).all()
         for points in (torch.zeros(4, 3), torch.tensor(0.5)):
             with pytest.raises(UsageError, match="2-D points, but was asked at points of shape"):
                 fitted(points)
