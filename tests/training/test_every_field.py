@@ -95,7 +95,7 @@ def test_the_error_falls(name, kind, monkeypatch):
 # Kernels of grids stop at second derivatives, and a hash grid's network has none.
 WITHOUT_LAPLACIAN = {"dense", "hash", "cp", "vm", "tri-plane", "k-planes"}
 # With every field of values by itself; the others move or scale what only some fields have.
-UNIVERSAL_METHODS = {"iga", "iterative", "s3im", "teaching"}
+UNIVERSAL_METHODS = {"iga", "iterative", "s3im", "teaching", "total-variation"}
 
 
 def is_answered(signal, name, **options):

@@ -15,6 +15,7 @@ from onefield.training.fit_methods.learned_start import LearnedStart, load_start
 from onefield.training.fit_methods.singular_places import SingularPlaces
 from onefield.training.fit_methods.stochastic_similarity import StochasticSimilarity
 from onefield.training.fit_methods.teaching import Teaching
+from onefield.training.fit_methods.total_variation import TotalVariation
 
 __all__ = [
     "METHOD_NAMES",
@@ -30,6 +31,7 @@ __all__ = [
     "SingularPlaces",
     "StochasticSimilarity",
     "Teaching",
+    "TotalVariation",
     "joined",
     "load_start",
     "methods_of",
@@ -47,6 +49,7 @@ _METHODS = {
         SingularPlaces,
         StochasticSimilarity,
         Teaching,
+        TotalVariation,
     )
 }
 METHOD_NAMES = tuple(_METHODS)

@@ -13,7 +13,7 @@ from onefield.errors import DataError
 from onefield.fields.field import Field
 from onefield.training.recipes import target_of
 from onefield.training.tasks.task import Problem, SignalLike, Task, truth_for
-from onefield.training.tasks.variation import field_variation, noise_level
+from onefield.training.variation import field_variation, noise_level
 
 # Of the samples, this share is held out; they are looked at after so many steps.
 _HELD_OUT = 0.1

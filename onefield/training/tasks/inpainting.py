@@ -15,7 +15,7 @@ from onefield.fields.field import Field
 from onefield.training.fit_samples import SignalSamples
 from onefield.training.recipes import target_of
 from onefield.training.tasks.task import Problem, SignalLike, Task, signal_from, truth_for
-from onefield.training.tasks.variation import field_variation
+from onefield.training.variation import field_variation
 
 # Weight of the total variation over unknown samples, relative to the squared error in half ranges: enough to decide
 # where no sample does, too little to bend the samples beside.

@@ -15,7 +15,7 @@ from onefield.errors import DataError, UsageError
 from onefield.fields.field import Field
 from onefield.training.recipes import target_of
 from onefield.training.tasks.task import Problem, SignalLike, Task, truth_for
-from onefield.training.tasks.variation import field_variation
+from onefield.training.variation import field_variation
 
 
 def block_means(values: Float[Tensor, "*axes c"], factor: int) -> Float[Tensor, "*coarse c"]:

@@ -14,7 +14,7 @@ from onefield.errors import DataError
 from onefield.fields.field import Field
 from onefield.training.recipes import target_of
 from onefield.training.tasks.task import Problem, SignalLike, Task, only_images, signal_from, truth_for
-from onefield.training.tasks.variation import field_variation
+from onefield.training.variation import field_variation
 
 # Weight of the total variation, relative to the mean squared error in half ranges of the slice: what few angles leave
 # open is chosen smooth.

@@ -6,7 +6,7 @@ from onefield.data.signals import signal_of
 from onefield.errors import DataError
 from onefield.training.fit import fit
 from onefield.training.tasks.denoising import Denoising
-from onefield.training.tasks.variation import noise_level
+from onefield.training.variation import noise_level
 from tests.training.tasks.pictures import sines, waves
 
 
