@@ -168,15 +168,16 @@ class FlexiCubesField(FlexiCubes):
         return TetrahedralMesh(vertices, filling.tetrahedra)
 
     def _surface_on(self, connectivity: DualConnectivity, split: str) -> FlexiCubesSurface:
-        ends = connectivity.crossing_ends()
+        # one gather of both ends, whose gradient fills the grid once
+        ends = torch.cat(connectivity.crossing_ends())
         cells = connectivity.cells
         weights = activated(
             grid_values(self.corner_weights, cells),
             grid_values(self.edge_weights, cells),
             grid_values(self.split_weights[..., None], cells)[:, 0],
         )
-        low_values, high_values = (grid_values(self.values[..., None], end)[:, 0] for end in ends)
-        low_points, high_points = (self.corner_positions(end) for end in ends)
+        low_values, high_values = grid_values(self.values[..., None], ends)[:, 0].chunk(2)
+        low_points, high_points = self.corner_positions(ends).chunk(2)
         return flexicubes_on(connectivity, (low_values, high_values), (low_points, high_points), weights, split=split)
 
     def _evaluate(

@@ -77,9 +77,10 @@ def flexicubes(
     """
     connectivity = dual_connectivity(values)
     _check_shapes(values, positions, weights)
-    ends = connectivity.crossing_ends()
-    low_values, high_values = (grid_values(values[..., None], end)[:, 0] for end in ends)
-    low_points, high_points = (grid_values(positions, end) for end in ends)
+    # one gather of both ends, whose gradient fills the grid once
+    ends = torch.cat(connectivity.crossing_ends())
+    low_values, high_values = grid_values(values[..., None], ends)[:, 0].chunk(2)
+    low_points, high_points = grid_values(positions, ends).chunk(2)
     cells = connectivity.cells
     crossed = FlexiCubesWeights(
         grid_values(weights.alpha, cells),
