@@ -241,6 +241,7 @@ def _is_writable(folder: Path) -> bool:
 def _threading_layer() -> str:
     import numba
 
+    prefer_openmp()
     try:
         return _LAYER_NAMES.get(numba.threading_layer(), numba.threading_layer())
     except ValueError:  # nothing ran in parallel yet
@@ -381,11 +382,11 @@ def _probe_compiler() -> Accelerator:
 
 def _probe_package(name: str, module: str, how: str, device: Accelerator) -> Accelerator:
     if importlib.util.find_spec(module) is None:
-        return Accelerator(name, False, f"{name} is not installed; to have it: {how}.")
+        return Accelerator(name, False, f"not installed, which only comparisons in benchmarks need; to have it: {how}.")
     if not device.available:
         return Accelerator(name, False, f"{name} is installed, but there is no CUDA device.")
     try:
         importlib.import_module(module)
     except Exception as error:  # native extensions fail in their own ways
         return Accelerator(name, False, f"{name} is installed but does not load: {error}")
-    return Accelerator(name, True, f"version {_version(name)}")
+    return Accelerator(name, True, f"version {_version(name)}, for comparisons; Onefield runs its own kernels")

@@ -126,6 +126,15 @@ print(numba.config.THREADING_LAYER_PRIORITY[0], numba.threading_layer())
     assert finished.stdout.split() == [first, first]
 
 
+def test_report_names_the_layer_that_kernels_will_run_on():
+    program = "from onefield.kernels.system import describe_system; print(describe_system().threading_layer)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    finished = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert finished.stdout.strip() == "OpenMP"
+
+
 def test_every_accelerator_that_is_off_says_why():
     report = describe_system()
     assert report.cores >= 1
