@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,6 +61,26 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def require_place(folder: str | os.PathLike[str]) -> Path:
+    """Makes sure, before long work is begun, that a folder for its results can be made; leaves nothing behind.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ResourceError: as `make_folder`.
+    """
+    folder = Path(folder)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        make_folder(folder)
+    finally:
+        for each in missing:
+            with suppress(OSError):  # not made, or used by another program meanwhile
+                each.rmdir()
+    return folder
+
+
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Makes renames inside a folder survive a power cut, on systems where folders can be flushed."""
     if os.name != "posix":
@@ -95,7 +115,7 @@ def _explain(path: Path, error: OSError, partial: Path | None) -> str:
         return f"The disk is full or the file too large for it while writing {path}{written}; free space there."
     if error.errno in _NO_PERMISSION:
         return f"{path} can't be written (no permission, or a read-only disk); choose another folder."
-    if error.errno in _NO_PARENT:
+    if error.errno in _NO_PARENT and not path.parent.is_dir():
         return f"{path} can't be written, because its folder {path.parent} does not exist; make it first."
     if isinstance(error, FileExistsError | IsADirectoryError):
         return f"{path} can't be written, because a file or folder of that name is in the way; choose another name."

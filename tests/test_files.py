@@ -10,7 +10,7 @@ import pytest
 
 from onefield import files
 from onefield.errors import ResourceError
-from onefield.files import make_folder, write_atomically
+from onefield.files import make_folder, require_place, write_atomically
 
 
 def test_bytes_and_functions_replace_the_content(tmp_path):
@@ -94,3 +94,13 @@ def test_a_folder_cannot_be_made_below_a_file(tmp_path):
     with pytest.raises(ResourceError, match="in the way"):
         make_folder(tmp_path / "plain")
     assert make_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_a_place_for_results_is_tried_out_and_left_as_it_was(tmp_path):
+    require_place(tmp_path / "a" / "b")
+    (tmp_path / "there").mkdir()
+    require_place(tmp_path / "there")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ResourceError, match=r"file/c can't be written"):
+        require_place(tmp_path / "file" / "c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there"]

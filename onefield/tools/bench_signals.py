@@ -26,7 +26,7 @@ class SignalBench:
         tasks: fit, super-resolve (from means over 4 samples along each axis), denoise (deviation of a tenth of the
             range), inpaint (half of the samples known) and tomography (60 views; of star, phantom and the like).
         bands: of signals that have one, from 0 (one period) to 1 (all that the samples hold).
-        parameters: most of a field, such as 10k,30k,100k.
+        parameters: numbers that a field may have at most, such as 10k,30k,100k.
         learning_rates: factors on the rates of each field's recipe, such as 0.3,1,3; the best is shown.
         seeds: how many of each, over which figures are averaged.
         side: a signal has about this number squared of samples, whatever its axes.

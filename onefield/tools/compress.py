@@ -42,9 +42,8 @@ def run_command(
         curve: also write NAME-rates.html, quality by size: of files of 3 to 12 bits, and of the beginnings of this one.
         json: print the result as JSON.
     """
-    from onefield.data.signals import Signal, load_signal
     from onefield.export import onef
-    from onefield.files import write_atomically
+    from onefield.files import make_folder, require_place, write_atomically
     from onefield.training.compression import TUNING_STEPS, compress, decompress, difference
     from onefield.training.fitted import load_fitted
     from onefield.training.rate_distortion import agreement
@@ -55,14 +54,14 @@ def run_command(
     path = source.parent / f"{source.parent.resolve().name}{onef.SUFFIX}" if to is None else to
     if path.suffix.lower() != onef.SUFFIX:
         raise UsageError(f"--to {path} should end in {onef.SUFFIX}.")
-    fitted, original = load_fitted(source), None if signal is None else load_signal(signal)
     if tuning is not None and signal is None:
         raise UsageError("--tuning needs --signal, the file that was fitted.")
-    if not isinstance(original, Signal | None):
-        raise UsageError(f"--signal {signal} is {original.kind}, which has no samples to learn on from; leave it out.")
+    fitted, original = load_fitted(source), None if signal is None else _samples_of(signal)
+    require_place(path.parent)
     steps = TUNING_STEPS if tuning is None else tuning
     content = compress(fitted, bits=bits, signal=original, tuning=steps, observe=say)
     decoded = decompress(content, path)
+    make_folder(path.parent)
     write_atomically(path, content)
     error = difference(fitted, decoded.fitted)
     result = {"file": str(path), "bytes": len(content), "bits_per_parameter": decoded.bits}
@@ -110,6 +109,15 @@ def _curve(fitted: Fitted, signal: Signal | None, content: bytes, path: Path, tu
 
 def _figures(fitted: Fitted) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items())
+
+
+def _samples_of(path: Path) -> Signal:
+    from onefield.data.signals import Signal, load_signal
+
+    signal = load_signal(path)
+    if not isinstance(signal, Signal):
+        raise UsageError(f"--signal {path} is {signal.kind}, which has no samples to learn on from; leave it out.")
+    return signal
 
 
 def _samples(fitted: Fitted, size: int) -> dict[str, float]:

@@ -24,7 +24,7 @@ def run_command(
     Args:
         file: what 'onefield compress' wrote.
         output: folder to write to; decoded/NAME by default.
-        planes: decode the first so many bit planes only, for a coarser signal.
+        planes: decode the first so many bit planes only, for a coarser signal; all by default.
         partial: decode what is there of a file that ends early, such as one that is still arriving.
         json: print the result as JSON.
     """

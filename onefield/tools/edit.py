@@ -37,7 +37,7 @@ def run_command(
         files: one or more files (.ply, .splat, .spz, .glb); several become one set.
         to: file to write; its suffix says the format.
         crop: keep those within the box from the corner X Y Z to the corner X Y Z.
-        prune: drop those whose opacity, 0 to 1, is below.
+        prune: drop those whose opacity, 0 to 1, is below this.
         degree: of the harmonics that colours depend on direction by, 0 (none) to 3; by default those of the files.
         motion: of what is left.
         json: print the result as JSON.

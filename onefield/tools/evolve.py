@@ -48,8 +48,8 @@ def run_command(
             axis, and of twist degrees between the two ends (90 by default).
         axis: direction of translation, rotation and twist.
         frames: meshes to write, evenly over the time.
-        resolution: of the meshes, cells along the domain's side.
-        steps: of training.
+        resolution: of the meshes: cells along the domain's side.
+        steps: of training; 1,000 by default.
         seed: of all random numbers.
         json: print the result as JSON.
     """
@@ -57,17 +57,18 @@ def run_command(
 
     from onefield.export.formats import export_mesh
     from onefield.fields.evolving import EvolvingField
-    from onefield.files import make_folder
+    from onefield.files import make_folder, require_place
     from onefield.training.evolution import STEPS, evolve
 
     if frames < 2:
         raise UsageError(f"--frames takes at least the first and the last, got {frames}.")
     start, plan = _planned(shape, other, by, amount, axis)
+    folder = require_place(Path("evolutions") / shape.stem if to is None else to)
     say(f"{shape}: {start.description}")
     torch.manual_seed(seed)
     field = EvolvingField(plan.domain)
     evolution = evolve(start, plan.law, field, steps=STEPS if steps is None else steps, seed=seed, observe=say)
-    folder = make_folder(Path("evolutions") / shape.stem if to is None else to)
+    make_folder(folder)
     written = []
     for frame in range(frames):
         time = frame / (frames - 1)

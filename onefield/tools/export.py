@@ -14,6 +14,7 @@ from onefield.export.arrays import picture_beside
 from onefield.export.formats import MESH_FORMATS
 from onefield.export.gaussian_formats import GAUSSIAN_FORMATS
 from onefield.export.solids import SOLID_FORMATS
+from onefield.files import require_place
 from onefield.tools.gaussians import export_splats, wants_gaussians
 from onefield.tools.mesh_options import AS_EXTRACTED, MeshOptions
 from onefield.tools.output import say, show
@@ -70,6 +71,7 @@ def run_command(
     mesh.check_texture(to)
     opened = open_run(run)
     path = opened.folder.exports / to if to.parent == Path(".") else to
+    require_place(path.parent)
     if wants_solid(path):
         _show_solid(opened, path, mesh, json)
         return

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from onefield.errors import UsageError
+from onefield.files import require_place
 from onefield.tools.output import say, seconds_of, show
 from onefield.tools.task_options import NO_TASK, TaskOptions
 
@@ -40,7 +42,7 @@ class Effort:
     Attributes:
         parameters: makes the field as large as so many numbers allow (3000 for signals of a folder); the
             representation's own size by default.
-        steps: training steps.
+        steps: training steps; the representation's own number by default.
         time: training time instead, such as 30s or 2m.
     """
 
@@ -93,37 +95,39 @@ def run_command(
         seed: of all random numbers.
         tile: read a picture larger than memory (NPY, TIFF without compression) by tiles of this side, such as 512.
         quantity: of a mesh, that the field should answer: signed distance by default, or occupancy (1 inside).
-        up: axis that is up in preview.png, such as --up=y for most OBJ files; GLB and USD are read z up.
+        up: axis that is up in preview.png, such as --up=y for most OBJ files; GLB is read z up.
         json: print the result as JSON.
         effort: of size and time.
         learned: of what folders of meshes taught.
         asked: of what is not all there.
     """
-    from onefield.errors import UsageError
     from onefield.tools.completion import completed
     from onefield.training.fit import fit
 
-    weights, seconds = learned.weights, effort.seconds
-    folder = Path("fits") / signal.stem if output is None else output
+    folder = _usual_folder(signal) if output is None else output
     task = asked.chosen()
     if _fit_folder(signal, field, folder, effort, seed, learned, json, not (methods or task or tile or quantity)):
         return
     loaded = _loaded(signal, tile, quantity)
     say(f"{signal}: {loaded.description}")
-    if weights is not None and (methods or task is not None):
+    require_place(folder)
+    if learned.weights is not None and (methods or task is not None):
         raise UsageError("Points are completed without training, so that --weights goes without methods and tasks.")
-    if weights is not None:
-        fitted = completed(loaded, signal, field, weights, seed)
+    if learned.weights is not None:
+        fitted = completed(loaded, signal, field, learned.weights, seed)
     else:
-        taken = {"steps": effort.steps, "seconds": seconds, "parameters": effort.parameters}
+        taken = {"steps": effort.steps, "seconds": effort.seconds, "parameters": effort.parameters}
         fitted = fit(loaded, field, methods=methods, seed=seed, task=task, observe=say, **taken)
     _write(fitted, loaded, signal, folder, up, json)
+
+
+def _usual_folder(signal: Path) -> Path:
+    return Path("fits") / (signal.resolve().name if signal.is_dir() else signal.stem)
 
 
 def _loaded(path: Path, tile: int | None, quantity: str | None) -> Signal | TiledImage | Shape | Points | Slices:
     from onefield.data.signals import Shape, load_signal
     from onefield.data.tiled_images import open_tiled
-    from onefield.errors import UsageError
 
     loaded = load_signal(path) if tile is None else open_tiled(path, tile)
     if quantity is None:
@@ -144,7 +148,6 @@ def _fit_folder(
     plain: bool,
 ) -> bool:
     """Learns from a folder of meshes, or fits each signal of a folder; whether it is such a folder."""
-    from onefield.errors import UsageError
     from onefield.tools.completion import learn_from_meshes
     from onefield.tools.field_dataset import fits_each
     from onefield.training.recipes import COMPLETION_NAMES

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from onefield.errors import UsageError
+from onefield.files import make_folder, require_place
 from onefield.tools.output import say, show
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # Signals that the picture of a decoder shows, and new ones beside them.
 _SHOWN = 8
+_OF_FIELDS = ("diffusion", "graph")
 
 
 def run_command(
@@ -42,7 +44,7 @@ def run_command(
     Args:
         folder: pictures, sounds, arrays or videos, all of one kind; files of meshes and points are left out. For
             diffusion and graph a dataset of fields.
-        by: how.
+        by: the way of learning, as told above.
         field: representation, such as siren or fourier; a dataset has its own.
         steps: of learning; 300 by default, 500 for gradient-origin, 1,000 for diffusion, 400 for graph.
         code: numbers that tell one signal of a gradient-origin decoder from the others.
@@ -55,18 +57,18 @@ def run_command(
     from onefield.data.signals import load_signals
     from onefield.training.field_dataset import is_field_dataset
 
-    if by in ("diffusion", "graph"):
+    path = _file_for(folder, by, output)
+    if by in _OF_FIELDS:
         from onefield.tools.weight_models import learn_from_fields
 
-        path = Path("learned") / f"{folder.resolve().name}-{by}.safetensors" if output is None else output
         learn_from_fields(folder, by, path, steps=steps, seed=seed, resume=resume, json=json)
         return
     if resume:
         raise UsageError("--resume is for --by diffusion and --by graph.")
     if is_field_dataset(folder):
         raise UsageError(f"{folder} is a dataset of fields; learn from it --by diffusion or --by graph.")
-    path = Path("learned") / f"{folder.name}.safetensors" if output is None else output
     signals = load_signals(folder)
+    require_place(path.parent)
     say(f"{folder}: {len(signals)} signals, the first is {next(iter(signals.values())).description}")
     facts: dict[str, object] = {"signals": len(signals), "field": field, "by": by}
     if by == "gradient-origin":
@@ -79,12 +81,22 @@ def run_command(
     show({"file": str(path), **facts}, json, lines)
 
 
+def _file_for(folder: Path, by: str, output: Path | None) -> Path:
+    name = folder.resolve().name
+    path = Path("learned") / f"{f'{name}-{by}' if by in _OF_FIELDS else name}.safetensors" if output is None else output
+    if path.suffix != ".safetensors":
+        raise UsageError(f"--output {path} should end in .safetensors.")
+    return path
+
+
 def _start(signals: list[Signal], field: str, by: str, steps: int | None, path: Path, seed: int) -> list[Path]:
     """Learns and writes a start."""
     from onefield.training.meta_learning import Lessons, learn_start
 
     lessons = Lessons(by) if steps is None else Lessons(by, steps)
-    learn_start(signals, field, lessons, seed=seed, observe=say).save(path)
+    start = learn_start(signals, field, lessons, seed=seed, observe=say)
+    make_folder(path.parent)
+    start.save(path)
     return [path]
 
 
@@ -96,6 +108,7 @@ def _decoder(signals: list[Signal], field: str, steps: int | None, code: int, pa
 
     asked = {} if steps is None else {"steps": steps}
     decoder = learn_gradient_origin(signals, field, code=code, seed=seed, observe=say, **asked)
+    make_folder(path.parent)
     decoder.save(path)
     if signals[0].kind != "image":
         return [path]

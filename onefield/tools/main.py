@@ -113,8 +113,10 @@ def _run(name: str, arguments: list[str]) -> int:
 
     logging.getLogger("onefield").addHandler(WarningLines(logging.WARNING))
     command = importlib.import_module(f"onefield.tools.{name}").run_command
+    # help names arguments as the text does: SCENE instead of PATH, and no "{None}|PATH"
+    named = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
     try:
-        tyro.cli(command, prog=f"onefield {name}", args=gathered(arguments, "--set"))
+        tyro.cli(command, prog=f"onefield {name}", args=gathered(arguments, "--set"), config=named)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else USAGE if stop.code else 0
     return 0

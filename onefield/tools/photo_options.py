@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from onefield.configs.runs import RunConfig
@@ -41,6 +41,13 @@ class PhotoOptions:
     masks: Literal["auto", "ignore", "carve", "alpha", "none"] = "auto"
     depth_unit: float | None = None
     depth_kind: Literal["auto", "z", "ray"] = "auto"
+
+    def given(self) -> dict[str, bool]:
+        """Which options, by the names that the command line has for them, differ from photos as they are."""
+        return {
+            each.name.replace("_", "-"): getattr(self, each.name) != getattr(AS_THEY_ARE, each.name)
+            for each in fields(self)
+        }
 
     def applied(self, config: RunConfig) -> RunConfig:
         """The configuration with what was asked for; the rest as it was."""

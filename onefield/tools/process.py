@@ -36,7 +36,7 @@ def run_command(
         photos: folder of photos (subfolders too), or a video. Poses that came with the photos are found again from the
             pictures, and the scene keeps their frame and units.
         output: the scene's folder; scenes/NAME by default.
-        frames: of a video to take at most.
+        frames: so many of a video are taken at most.
         up: auto, or the axis of the frame found by itself that should point up, such as --up=y or --up=-z.
         json: print the result as JSON.
     """

@@ -28,7 +28,7 @@ def run_command(
     swings). Equations of one's own are put together in Python, of onefield.training.equations.
 
     Args:
-        problem: its name.
+        problem: one of these names.
         output: folder to write picture and figures to; solutions/NAME by default.
         seed: of all random numbers.
         json: print the result as JSON.
@@ -37,14 +37,15 @@ def run_command(
 
     import imageio.v3 as imageio
 
-    from onefield.files import make_folder, write_atomically
+    from onefield.files import make_folder, require_place, write_atomically
     from onefield.training.equations import study_named
 
     study = study_named(problem)
+    folder = require_place(Path("solutions") / problem if output is None else output)
     say(f"{study.name}: {study.meaning}")
     started = time.perf_counter()
     solved = study.run(seed, say)
-    folder = make_folder(Path("solutions") / problem if output is None else output)
+    make_folder(folder)
     levels = (solved.picture * 255).round().byte().numpy().repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
     write_atomically(folder / "solution.png", imageio.imwrite("<bytes>", levels, extension=".png"))
     figures = solved.metrics | {"seconds": time.perf_counter() - started}

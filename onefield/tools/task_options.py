@@ -21,12 +21,12 @@ class TaskOptions:
             sinogram, a row an angle), from-derivatives (the picture again from its slopes alone), or compose (--insert
             into the signal where --mask is white, without a seam).
         truth: file with what the answer should be, to score it and the usual method without a field.
-        mask: picture of the signal's size.
-        factor: samples an axis for each one given, 2 by default.
+        mask: picture of the signal's size, white where inpaint fills in and where compose inserts.
+        factor: samples an axis that super-resolve makes of each one given, 2 by default.
         angles: file (NPY) of one angle a row of the sinogram, in degrees; evenly over half a turn by default.
-        insert: picture of the signal's size.
+        insert: picture of the signal's size, of which compose takes what lies under the mask.
         mixed: compose by the steeper slope of both pictures, for things with holes.
-        derivative: gradient by default.
+        derivative: what from-derivatives is shown, gradient by default.
     """
 
     task: str | None = None

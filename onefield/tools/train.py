@@ -55,11 +55,11 @@ def run_command(
             maps of depth and normals), flexicubes (mesh, from photos with masks), splat (Gaussians), surfels (flat
             Gaussians, for surfaces), raygauss (rays through Gaussians) or sparse-splat (two to five photos with depth);
             auto takes ngp for objects before nothing and nerfacto for open scenes.
-        steps: training steps.
+        steps: training steps; the method's own number by default.
         time: training time instead, such as 90s, 10m or 1.5h.
         output: the run's folder; runs/SCENE/METHOD-TIME by default.
         resume: go on with the run at this path, or with the newest below it.
-        seed: of all random numbers.
+        seed: of all random numbers; 0 by default.
         set: further settings as key=value, such as field.levels=12 losses.distortion=0.01, or distractors=dual (with
             --method splat) for photos that passers-by walk through.
         photos: what to make of them.
@@ -69,6 +69,7 @@ def run_command(
     """
     with serving(gate, "training") if view else nullcontext() as server:
         if resume:
+            _refuse_changes({"method": method != AUTO, "seed": seed is not None, "set": bool(set)} | photos.given())
             opened = open_run(scene if output is None else output, trained=False)
             opened = _with_budget(opened, steps, time)
         else:
@@ -173,6 +174,12 @@ def _scored(opened: Run, tell: Callable[[str], None]) -> tuple[dict, list[str]]:
 def report_line(report: Path | None) -> list[str]:
     """Where the report is, if it was written."""
     return [] if report is None else [f"report: {report}"]
+
+
+def _refuse_changes(given: dict[str, bool]) -> None:
+    named = [f"--{option}" for option, is_given in given.items() if is_given]
+    if named:
+        raise UsageError(f"--resume keeps the run's own settings; leave out {', '.join(named)}, or train anew.")
 
 
 def _with_budget(opened: Run, steps: int | None, time: str | None) -> Run:

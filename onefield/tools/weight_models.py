@@ -29,12 +29,10 @@ def learn_from_fields(
     """Learns a generator (``"diffusion"``) or a judge (``"graph"``) from a dataset of fields, and says how it does.
 
     Raises:
-        UsageError: too few fields, a file that is no ``.safetensors``, or something unfinished without ``resume``.
+        UsageError: too few fields, or something unfinished without ``resume``.
         DataError: no dataset of fields.
         InterruptedRun: a signal stopped it; what was learned is saved.
     """
-    if path.suffix != ".safetensors":
-        raise UsageError(f"--output {path} should end in .safetensors.")
     if not is_field_dataset(folder):
         raise DataError(
             f"{folder} is no dataset of fields; make one by 'onefield fit FOLDER_OF_SIGNALS --output {folder}'."

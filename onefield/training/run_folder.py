@@ -84,7 +84,8 @@ class RunFolder:
             return RunFolder(path)
         below = [*path.glob(f"*/{_CONFIG}"), *path.glob(f"*/*/{_CONFIG}")]
         if not below:
-            raise DataError(f"{path} holds no run: no {_CONFIG} there; give a folder such as runs/<scene>/<run>.")
+            found = f"holds no run: no {_CONFIG} there" if path.exists() else "does not exist"
+            raise DataError(f"{path} {found}; give a folder such as runs/<scene>/<run>.")
         return RunFolder(max(below, key=lambda config: (config.stat().st_mtime, config.parent.name)).parent)
 
     @property

@@ -8,7 +8,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from onefield.errors import DataError
+from onefield.errors import DataError, UsageError
 from onefield.tools.fit import Effort
 from onefield.tools.fit import run_command as fit_command
 from onefield.tools.learn import run_command
@@ -24,12 +24,13 @@ def pictures(tmp_path):
     return folder
 
 
-def test_a_start_is_learned_and_fitted_from(pictures, tmp_path, capsys):
-    start = tmp_path / "start.safetensors"
-    run_command(pictures, steps=2, output=start, json=True)
-    assert json.loads(capsys.readouterr().out)["signals"] == 3
+def test_a_start_is_learned_and_fitted_from(pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_command(pictures, steps=2, json=True)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["signals"], result["file"]) == (3, "learned/pictures.safetensors")
     briefly, output = Effort(steps=2), tmp_path / "fit"
-    fit_command(pictures / "0.png", field="siren", methods=(str(start),), effort=briefly, output=output, json=True)
+    fit_command(pictures / "0.png", field="siren", methods=(result["file"],), effort=briefly, output=output, json=True)
     assert json.loads(capsys.readouterr().out)["steps"] == 2
 
 
@@ -37,6 +38,11 @@ def test_a_decoder_is_learned_and_shown(pictures, tmp_path, capsys):
     run_command(pictures, by="gradient-origin", steps=2, code=4, output=tmp_path / "set.safetensors", json=True)
     assert (tmp_path / "set.safetensors").exists()
     assert imageio.imread(tmp_path / "set.png").shape == (27, 36, 3)
+
+
+def test_a_name_that_fit_would_not_take_is_refused(pictures, tmp_path):
+    with pytest.raises(UsageError, match=r"start should end in \.safetensors"):
+        run_command(pictures, output=tmp_path / "start")
 
 
 def test_folders_of_other_things_are_refused(tmp_path):

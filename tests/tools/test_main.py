@@ -35,3 +35,16 @@ def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch, capsys, 
     assert os.environ["OMP_WAIT_POLICY"] == kept
     # for a moment only, where the user says nothing
     assert ("GOMP_SPINCOUNT" in os.environ) == (given is None)
+
+
+def test_help_calls_arguments_by_what_they_are(capsys) -> None:
+    assert main(["process", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "PHOTOS" in said
+    assert "None}" not in said
+
+
+def test_what_a_resumed_run_would_not_heed_is_refused(tmp_path, capsys) -> None:
+    options = ["--method", "ngp", "--set", "field.levels=2", "--refine-poses"]
+    assert main(["train", str(tmp_path), "--resume", *options]) == 2
+    assert "leave out --method, --set, --refine-poses" in capsys.readouterr().err
