@@ -136,21 +136,28 @@ def named_for_gaussians(path: Path) -> bool:
 
 
 def checked(gaussians: Gaussians, where: str) -> Gaussians:
-    """The same set, if all of its numbers mean something.
+    """The same set, if it is whole and all of its numbers mean something.
 
     Args:
         where: begins the sentence of the error.
 
     Raises:
-        DataError: a number that is not finite, or a quaternion of length 0.
+        DataError: more of one thing than of another, a number that is not finite, or a quaternion of length 0.
     """
     named = {
         "position": gaussians.means,
         "log-scale": gaussians.log_scales,
         "quaternion": gaussians.quaternions,
         "opacity": gaussians.opacities[:, None],
-        "colour": torch.cat([band.flatten(1) for band in gaussians.harmonics], dim=1),
     }
+    named |= {f"colour of degree {n}": band.flatten(1) for n, band in enumerate(gaussians.harmonics)}
+    widths = (3, 3, 4, 1, *(3 * (2 * n + 1) for n in range(len(gaussians.harmonics))))
+    for (name, values), width in zip(named.items(), widths, strict=True):
+        if values.shape != (len(gaussians), width):
+            raise DataError(
+                f"{where}: {len(gaussians)} Gaussians, but {values.shape[0]} times {values.shape[1]} numbers of the "
+                f"{name}, which takes {width}; make it anew."
+            )
     if gaussians.lobes is not None:
         named["lobe"] = torch.cat([part.flatten(1) for part in vars(gaussians.lobes).values()], dim=1)
     for name, values in named.items():

@@ -280,6 +280,15 @@ def test_opacities_of_nothing_and_all_are_read(tmp_path):
     assert float(read[2]) == 30.0
 
 
+def test_glb_with_more_of_one_attribute_is_refused(tmp_path):
+    path = export_gaussians(gaussians(5), tmp_path / "set.splat.glb").path
+    content = path.read_bytes()
+    # the first accessor's count; positions come first
+    path.write_bytes(content.replace(b'"count":5', b'"count":3', 1))
+    with pytest.raises(DataError, match=r"set\.splat\.glb: 3 Gaussians, but 5 times 3 numbers of the log-scale"):
+        read_gaussians(path)
+
+
 def test_broken_files_of_other_formats_are_named(tmp_path):
     export_gaussians(gaussians(), tmp_path / "set.spz")
     whole = (tmp_path / "set.spz").read_bytes()
