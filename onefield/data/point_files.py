@@ -44,9 +44,10 @@ def read_ply_points(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1)
     for names in (("red", "green", "blue"), ("r", "g", "b")):
         if set(names) <= set(table.dtype.names or ()):
-            # Integer colours run to 255, floating ones to 1.
-            divisor = 255.0 if table.dtype[names[0]].kind in "iu" else 1.0
-            colors = np.stack([table[name].astype(np.float64) for name in names], axis=1) / divisor
+            colors = np.stack([table[name].astype(np.float64) for name in names], axis=1)
+            # Integer colours run to 255, or to 65535 where they have 16 bits, floating ones to 1.
+            if table.dtype[names[0]].kind in "iu":
+                colors /= 255.0 if colors.max() <= 255 else 65535.0
             return points, np.clip(np.nan_to_num(colors), 0, 1)
     return points, None
 

@@ -88,10 +88,23 @@ def needs_double(positions: np.ndarray) -> bool:
     return largest * _FLOAT32_ROUNDING > _VISIBLE_SHIFT * side or largest > np.finfo(np.float32).max
 
 
+def unit_colors(colors: np.ndarray) -> np.ndarray:
+    """Colours in [0, 1] of a file that says no range: the largest tells whether they go to 1, to 255 or to 65535.
+
+    Whole numbers go to 255 at least.
+    """
+    largest = np.nanmax(colors, initial=0)
+    peaks = (255, 65535) if colors.dtype.kind in "iu" else (1, 255)
+    return colors / next((peak for peak in peaks if largest <= peak), largest)
+
+
 def mesh_from_arrays(
     positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None = None, normals: np.ndarray | None = None
 ) -> Mesh:
     """A mesh with float64 vertices where float32 would not do, and float32 attributes.
+
+    What is no number is black among colours; normals with such are left out, as programs write them of faces without
+    area.
 
     Raises:
         ValueError: a position is not finite, or a face names a vertex that is not there.
@@ -100,6 +113,8 @@ def mesh_from_arrays(
     if not finite.all():
         raise ValueError(f"vertex {finite.argmin()} lies at {positions[finite.argmin()].tolist()}")
     check_faces(faces, len(positions))
+    colors = None if colors is None else np.clip(np.nan_to_num(colors), 0, 1)
+    normals = None if normals is None or not np.isfinite(normals).all() else normals
     dtype = np.float64 if needs_double(positions) else np.float32
     return Mesh(
         _tensor(positions.reshape(-1, 3), dtype),

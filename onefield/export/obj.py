@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from onefield.export.arrays import (
     normal_array,
     picture_beside,
     png,
+    unit_colors,
     vertex_array,
 )
 from onefield.files import write_atomically
@@ -25,6 +27,8 @@ from onefield.types import Mesh, Texture
 # Rows that are formatted at once: bounds the memory of the text.
 _ROWS = 1 << 16
 _MATERIAL = "surface"
+# what lines of numbers begin with
+_NUMBERS = frozenset({"v", "vt", "vn", "f"})
 
 
 def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
@@ -90,8 +94,7 @@ def read(content: bytes, path: Path) -> Mesh:
     normals: list[list[float]] = []
     faces: list[tuple[int, int, int]] = []
     normal_of: dict[int, int] = {}
-    text = content.decode("utf-8", errors="replace").replace("\\\r\n", " ").replace("\\\n", " ")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in _lines(content.decode("utf-8", errors="replace")):
         words = line.split()
         if not words:
             continue
@@ -114,7 +117,20 @@ def read(content: bytes, path: Path) -> Mesh:
     if normals and len(normal_of) == len(vertices):
         directions = np.array(normals, dtype=np.float64)[[normal_of[n] for n in range(len(vertices))]]
     triangles = np.array(faces, dtype=np.int64).reshape(-1, 3)
-    return mesh_from_arrays(table[:, :3], triangles, table[:, 3:] if table.shape[1] == 6 else None, directions)
+    colors = unit_colors(table[:, 3:]) if table.shape[1] == 6 else None
+    return mesh_from_arrays(table[:, :3], triangles, colors, directions)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines and their numbers; numbers may go on behind a backslash, while that of a path or a comment is its own."""
+    begun = ""
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+        whole = begun + line
+        if whole.endswith("\\") and whole.split(maxsplit=1)[0] in _NUMBERS:
+            begun = whole[:-1] + " "
+            continue
+        begun = ""
+        yield number, whole
 
 
 def _corner(word: str, vertices: int, normals: int) -> tuple[int, int | None]:

@@ -17,6 +17,7 @@ from onefield.export.arrays import (
     mesh_from_arrays,
     needs_double,
     normal_array,
+    unit_colors,
     vertex_array,
 )
 from onefield.types import Mesh
@@ -81,9 +82,9 @@ def read(content: bytes, path: Path) -> Mesh:
     for element, columns in _elements(content, path):
         if element.name == "vertex":
             positions = _stacked(columns, _POSITION)
-            normals = _stacked(columns, _NORMAL)
-            colors = _stacked(columns, _COLOR)
-            colors = None if colors is None else _unit_range(colors, columns["red"].dtype)
+            normals, colors = _stacked(columns, _NORMAL), None
+            if all(name in columns for name in _COLOR):
+                colors = unit_colors(np.stack([columns[name] for name in _COLOR], axis=1))
         elif element.name == "face":
             faces = _triangles(columns, path)
     if positions is None:
@@ -213,10 +214,6 @@ def _stacked(columns: dict, names: tuple[str, ...]) -> np.ndarray | None:
     if not all(name in columns for name in names):
         return None
     return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
-
-
-def _unit_range(colors: np.ndarray, kind: np.dtype) -> np.ndarray:
-    return colors / np.iinfo(kind).max if kind.kind in "iu" else colors
 
 
 def _triangles(columns: dict, path: Path) -> np.ndarray:

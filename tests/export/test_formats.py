@@ -12,6 +12,7 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onefield.data.point_files import read_ply_points
 from onefield.errors import DataError, ResourceError, UsageError
 from onefield.export.formats import MESH_FORMATS, export_mesh, read_mesh
 from onefield.types import Mesh, Texture
@@ -176,6 +177,27 @@ def test_obj_dialects(tmp_path):
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2]]
     assert mesh.normals.tolist() == [[0.0, 0.0, 1.0]] * 4
     assert mesh.colors is None
+    # a backslash at the end of a path joins nothing; other programs' colours go to 255, and normals may be no numbers
+    path.write_text(
+        "# C:\\models\\\nv 0 0 0 255 0 0\nmtllib C:\\\nv 1 0 0 0 nan 0\no a\u2028v b\nv 0 1 0 0 0 51\nvn nan 0 0\n"
+        "f 1//1 2//1 3//1\n",
+        encoding="utf-8",
+    )
+    mesh = read_mesh(path)
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert torch.allclose(mesh.colors, torch.tensor([[1, 0, 0], [0, 0, 0], [0, 0, 0.2]]))
+    assert mesh.normals is None
+
+
+@pytest.mark.parametrize(("kind", "white"), [("int", 255), ("ushort", 65535), ("float", 1), ("uchar", 255)])
+def test_ply_colors_of_any_kind(tmp_path, kind, white):
+    colors = "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
+    header = f"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n{colors}"
+    rows = f"0 0 0 {white} 0 0\n1 0 0 0 {white} 0\n0 1 0 0 0 {white}\n3 0 1 2\n"
+    path = tmp_path / "colored.ply"
+    path.write_text(f"{header}element face 1\nproperty list uchar int vertex_indices\nend_header\n{rows}")
+    assert read_mesh(path).colors.tolist() == np.eye(3).tolist()
+    assert read_ply_points(path)[1].tolist() == np.eye(3).tolist()
 
 
 @pytest.mark.parametrize("order", ["ascii", "binary_big_endian"])
