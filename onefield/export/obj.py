@@ -42,7 +42,7 @@ def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
     file.write(f"# written by Onefield, {target.up} up; positions may be followed by sRGB colours\n".encode())
     line = "v " + " ".join([number] * 3)
     if mesh.texture is not None:
-        file.write(f"mtllib {_write_material(mesh.texture, target.path)}\nusemtl {_MATERIAL}\n".encode())
+        file.write(f"mtllib {_plain(target.path).with_suffix('.mtl').name}\nusemtl {_MATERIAL}\n".encode())
     if colors is None or mesh.texture is not None:
         _write_rows(file, line, positions)
     else:
@@ -62,24 +62,26 @@ def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
         numbers.append(numbers[0])
         corner += "/%d" if mesh.texture is not None else "//%d"
     _write_rows(file, f"f {corner} {corner} {corner}", np.stack(numbers, axis=-1).reshape(len(numbers[0]), -1))
+    # last, so that pictures of an older file stay while this one may not fit on the disk
+    if mesh.texture is not None:
+        _write_material(mesh.texture, _plain(target.path))
     return ()
 
 
-def _write_material(texture: Texture, path: Path) -> str:
-    """Writes material and pictures beside the file; the material's name."""
-    plain = path.with_name("_".join(path.name.split()))  # names in these files end at a space
-    color, normals, material = (
-        picture_beside(plain, "color"),
-        picture_beside(plain, "normals"),
-        plain.with_suffix(".mtl"),
-    )
+def _plain(path: Path) -> Path:
+    """What files beside a file are named after: names in OBJ and MTL end at a space."""
+    return path.with_name("_".join(path.name.split()))
+
+
+def _write_material(texture: Texture, path: Path) -> None:
+    """Writes material and pictures beside a file."""
+    color, normals = picture_beside(path, "color"), picture_beside(path, "normals")
     lines = [f"newmtl {_MATERIAL}", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {color.name}"]
     write_atomically(color, png(texture.color))
     if texture.normals is not None:
         write_atomically(normals, png(texture.normals))
         lines.append(f"norm {normals.name}")
-    write_atomically(material, "\n".join([*lines, ""]).encode())
-    return material.name
+    write_atomically(path.with_suffix(".mtl"), "\n".join([*lines, ""]).encode())
 
 
 def _write_rows(file: BinaryIO, line: str, rows: np.ndarray) -> None:

@@ -123,7 +123,13 @@ def _material(mesh: Mesh, path: Path) -> str:
         for number, (name, word, pixels, space, slot, kind, more) in enumerate(pictures, start=2):
             file = picture_beside(path, word)
             write_atomically(file, png(pixels))
-            lookup = [f"asset inputs:file = @./{file.name}@", f'token inputs:sourceColorSpace = "{space}"', place]
+            # three signs around a name that has one
+            mark = "@@@" if "@" in file.name else "@"
+            lookup = [
+                f"asset inputs:file = {mark}./{file.name}{mark}",
+                f'token inputs:sourceColorSpace = "{space}"',
+                place,
+            ]
             wraps = [f'token inputs:wrap{axis} = "clamp"' for axis in "ST"]
             shaders.append((name, "UsdUVTexture", [*lookup, *wraps, *more, "float3 outputs:rgb"]))
             inputs[number] = f"{kind} inputs:{slot}.connect = </Root/Material/{name}.outputs:rgb>"

@@ -10,6 +10,8 @@ import torch
 import trimesh
 from PIL import Image
 
+from onefield.errors import ResourceError
+from onefield.export import obj
 from onefield.export.arrays import picture_beside
 from onefield.export.formats import TEXTURED_FORMATS, export_mesh, read_mesh
 from onefield.export.glb_reader import read_chunks
@@ -104,11 +106,20 @@ def test_obj_names_files_that_are_there(tmp_path, ball):
     assert all((tmp_path / name).is_file() for name in named)
 
 
-def test_formats_of_one_stem_keep_their_own_pictures(tmp_path, ball):
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_formats_of_one_stem_keep_their_own_pictures(tmp_path, ball, monkeypatch):
     black = replace(ball, texture=replace(ball.texture, color=torch.zeros_like(ball.texture.color)))
     export_mesh(ball, tmp_path / "ball.obj")
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     export_mesh(black, tmp_path / "ball.usda")
+    assert all(file.read_bytes() == content for file, content in before.items())
+    with monkeypatch.context() as patched:
+        patched.setattr(obj, "_write_rows", full)
+        with pytest.raises(ResourceError, match="full"):
+            export_mesh(black, tmp_path / "ball.obj")
     assert all(file.read_bytes() == content for file, content in before.items())
     assert picture_beside(tmp_path / "ball.glb", "preview") != picture_beside(tmp_path / "ball.obj", "preview")
 

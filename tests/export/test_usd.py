@@ -29,6 +29,11 @@ def test_a_textured_mesh_names_pictures_that_are_there(tmp_path):
     assert np.allclose(places.reshape(-1, 2), expected, atol=1e-7)
 
 
+def test_names_with_the_sign_around_names_are_marked_by_three(tmp_path):
+    text = export_mesh(textured_ball(size=64, resolution=6), tmp_path / "ball@2x.usda").path.read_text()
+    assert "asset inputs:file = @@@./ball@2x-usda-color.png@@@\n" in text
+
+
 @pytest.mark.parametrize(("up", "tip"), [("z", "0, 0, 2"), ("y", "0, 2, -0")])
 def test_the_axis_that_is_up_is_named(tmp_path, up, tip):
     mesh = Mesh(CORNERS, FACES, normals=torch.nn.functional.normalize(CORNERS - 0.25, dim=1))
