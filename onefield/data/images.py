@@ -129,6 +129,9 @@ def _grey_mask(path: Path, oriented: bool) -> Image.Image:
     with _opened(path) as image:
         orientation = _orientation(image) if oriented else 1
         picture = _loaded(image, path)
+        if picture.mode.startswith("I") and np.asarray(picture).max(initial=0) <= 1:
+            # before 16 bits become 8, of which a 1 would be none
+            picture = Image.fromarray(np.asarray(picture).clip(0).astype(np.uint8))
         grey = picture.convert("RGB").convert("L") if picture.mode == "P" else _to_eight_bits(picture).convert("L")
         grey = _turned(grey, orientation)
     values = np.asarray(grey)

@@ -75,6 +75,13 @@ def test_alpha_is_straight_and_shrinks_by_its_weight(tmp_path):
     assert decode(tmp_path / "p.png").tolist() == [[[10, 20, 30, 255], [40, 50, 60, 0]]]
 
 
+@pytest.mark.parametrize("white", [1, 65535])
+def test_masks_of_sixteen_bits(tmp_path, white):
+    Image.fromarray(np.array([[0, white]], dtype=np.uint16)).save(tmp_path / "a.png")
+    assert decode_mask(tmp_path / "a.png", (2, 1)).tolist() == [[False, True]]
+    assert decode_outline(tmp_path / "a.png", (2, 1)).tolist() == [[0, 255]]
+
+
 def test_the_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (4, 3), color) for color in ((255, 0, 0), (0, 255, 0))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
