@@ -160,12 +160,13 @@ def read_mesh(path: Path) -> Mesh:
 
     try:
         loaded = trimesh.load(path, force="mesh", process=False)
+        if len(getattr(loaded, "faces", ())):
+            loaded.merge_vertices(merge_tex=True, merge_norm=True)
     except Exception as error:  # trimesh's readers raise nearly any kind on broken files
         raise DataError(f"{path} is no mesh that can be read ({first_line(error)}).") from error
     faces = np.asarray(getattr(loaded, "faces", ()))
     if faces.size == 0:
         raise DataError(f"{path} has no faces; a signed distance needs a surface.")
-    loaded.merge_vertices(merge_tex=True, merge_norm=True)
     vertices = np.asarray(loaded.vertices)
     if path.suffix.lower() in _Y_UP_SUFFIXES:
         vertices = vertices[:, [0, 2, 1]] * (1, -1, 1)

@@ -218,6 +218,14 @@ def test_shape_of_a_mesh_file_keeps_its_frame(tmp_path):
     assert len(shape.mesh.vertices) == 8
 
 
+def test_faces_of_vertices_that_are_not_there_are_named(tmp_path):
+    header = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    faces = "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    (tmp_path / "a.ply").write_text(f"{header}{faces}0 0 0\n1 0 0\n0 1 0\n3 0 1 9\n")
+    with pytest.raises(DataError, match=r"a\.ply is no mesh that can be read"):
+        load_signal(tmp_path / "a.ply")
+
+
 def test_glb_is_read_as_its_standard_says(tmp_path):
     """y is up there, and z here: 3 units high, and 5 units away."""
     tower = trimesh.creation.box((1.0, 3.0, 2.0))

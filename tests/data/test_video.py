@@ -31,6 +31,13 @@ def test_impossible_rates_and_folders_are_refused(tmp_path: Path) -> None:
         write_video(tmp_path / "film.mp4", _frames(), fps=0)
     with pytest.raises(ResourceError, match="missing"):
         write_video(tmp_path / "missing" / "film.mp4", _frames(), fps=10)
+    with pytest.raises(UsageError, match=r"written as \.mp4"):
+        write_video(tmp_path / "film.xyz", _frames(), fps=10)
+    with pytest.raises(UsageError, match="no frames"):
+        write_video(tmp_path / "film.mp4", [], fps=10)
+    with pytest.raises(UsageError, match=r"\(32, 48, 3\) and \(32, 46, 3\)"):
+        write_video(tmp_path / "film.mp4", [*_frames(), torch.zeros(32, 46, 3)], fps=10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_broken_source_leaves_nothing(tmp_path: Path) -> None:
