@@ -107,8 +107,8 @@ def extract(
         where the surface is) and its circumstances.
 
     Raises:
-        UsageError: the field has no such quantity or is not 3-D, the resolution is below 1, or there is no such
-            extractor.
+        UsageError: the field has no such quantity or is not 3-D, the resolution is below 1, the isovalue is not
+            finite, or there is no such extractor.
         DataError: no surface at this level (the message tells the range met), or the field is NaN somewhere.
         ResourceError: the grid does not fit into the budget.
     """
@@ -117,8 +117,8 @@ def extract(
     quantity = _surface_quantity(field, quantity)
     bounds = field.domain if bounds is None else bounds
     isovalue = default_isovalue(quantity, bounds) if isovalue is None else float(isovalue)
-    if resolution < 1:
-        raise UsageError(f"A mesh needs a resolution of at least 1 cell, got {resolution}.")
+    if resolution < 1 or not math.isfinite(isovalue):
+        raise UsageError(f"A mesh needs at least 1 cell and a finite isovalue, got {resolution} and {isovalue}.")
     lattice = Lattice.over(bounds, resolution)
     _check_memory(lattice, resolution, memory_budget)
     if quantity == "closest_point":

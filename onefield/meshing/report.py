@@ -127,7 +127,7 @@ def edges_of(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.
     """The sides of faces and the edges that they make.
 
     Args:
-        faces: vertex indices, int64.
+        faces: vertex indices.
         count: of the vertices.
 
     Returns:
@@ -135,7 +135,8 @@ def edges_of(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.
         its key (``smaller index * count + larger index``, ascending), and how many sides run through it in all and from
         the smaller index to the larger one. In the order: half edges, keys, edge of a half edge, sides, sides forward.
     """
-    directed = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    # of 32 bits, products of two indices would run over
+    directed = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
     low, high = directed.min(axis=1), directed.max(axis=1)
     keys, edge_of, uses = np.unique(low * max(count, 1) + high, return_inverse=True, return_counts=True)
     forward = np.bincount(edge_of, weights=directed[:, 0] < directed[:, 1], minlength=len(keys))

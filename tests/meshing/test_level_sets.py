@@ -197,6 +197,8 @@ def test_fields_and_arguments_that_do_not_fit():
         extract_mesh(SphereField(), extractor="dual_marching_cubes")
     with pytest.raises(UsageError, match="at least 1 cell"):
         extract_mesh(SphereField(), resolution=0)
+    with pytest.raises(UsageError, match="finite isovalue, got 256 and nan"):
+        extract_mesh(SphereField(), isovalue=float("nan"))
     with pytest.raises(ResourceError, match=r"resolution of \d+ or less"):
         extract_mesh(SphereField(), resolution=3000)
 

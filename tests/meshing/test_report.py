@@ -7,7 +7,7 @@ import pytest
 import torch
 import trimesh
 
-from onefield.meshing.report import report_mesh
+from onefield.meshing.report import edges_of, report_mesh
 from onefield.types import Mesh
 
 
@@ -34,6 +34,12 @@ def test_agrees_with_trimesh(shape):
     assert report.volume == pytest.approx(shape.volume, rel=1e-9)
     assert np.allclose([report.minimum, report.maximum], shape.bounds)
     assert report.genus == report.components - shape.euler_number // 2
+
+
+def test_edges_of_faces_in_32_bits_are_the_same():
+    faces = np.array([[90_000, 99_999, 50_000], [99_999, 90_000, 70_000]])
+    for wide, narrow in zip(edges_of(faces, 100_000), edges_of(faces.astype(np.int32), 100_000), strict=True):
+        assert np.array_equal(wide, narrow)
 
 
 def test_a_missing_face_leaves_three_boundary_edges():
