@@ -332,9 +332,9 @@ def load_signal(path: str | Path, kind: str | None = None) -> Signal | Shape | P
 
     Pictures of any channels and bit depth (8 and 16 bits become [0, 1], EXR and float TIFF stay linear as they are),
     WAV (integers become [-1, 1]), video files and folders of frames, ``.npy`` and ``.npz`` with one array, and meshes
-    (as signed distance). Points on a surface come from PLY without faces, ``.xyz``, and ``.npy`` with 3 or 6 columns;
-    slices as `load_slices` reads them. What makes a folder's pictures frames is said by
-    `onefield.data.signal_folders.holds_many_signals`.
+    (as signed distance; GLB and glTF, which are y up, turned z up). Points on a surface come from PLY without faces,
+    ``.xyz``, and ``.npy`` with 3 or 6 columns; slices as `load_slices` reads them. What makes a folder's pictures
+    frames is said by `onefield.data.signal_folders.holds_many_signals`.
 
     Args:
         kind: of an array in a file, where the guess is wrong.
