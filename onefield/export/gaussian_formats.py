@@ -77,6 +77,7 @@ def export_gaussians(gaussians: Gaussians, path: str | os.PathLike[str]) -> Expo
     if gaussians.lobes is not None:
         gaussians = without_lobes(gaussians)
         notes.append("Files of Gaussians hold no lobes; they became harmonics of degree 3, sharp highlights softer.")
+    gaussians = _on_cpu(gaussians)
 
     def write(file: BinaryIO) -> None:
         notes.extend(form.write(gaussians, file))
@@ -85,6 +86,13 @@ def export_gaussians(gaussians: Gaussians, path: str | os.PathLike[str]) -> Expo
     for note in notes:
         _logger.warning("%s: %s", path, note)
     return Export(path, path.stat().st_size, tuple(notes))
+
+
+def _on_cpu(gaussians: Gaussians) -> Gaussians:
+    """The numbers of a set without lobes, wherever it was trained."""
+    named = ("means", "log_scales", "quaternions", "opacities")
+    moved = {name: getattr(gaussians, name).detach().cpu() for name in named}
+    return replace(gaussians, **moved, harmonics=tuple(band.detach().cpu() for band in gaussians.harmonics))
 
 
 def read_gaussians(path: str | os.PathLike[str]) -> Gaussians:

@@ -15,6 +15,7 @@ import torch
 from onefield.errors import DataError, ResourceError, UsageError
 from onefield.export.formats import export_mesh
 from onefield.export.gaussian_formats import (
+    GAUSSIAN_FORMATS,
     export_gaussians,
     holds_gaussians,
     named_for_gaussians,
@@ -278,6 +279,28 @@ def test_opacities_of_nothing_and_all_are_read(tmp_path):
     assert torch.isfinite(read).all()
     torch.testing.assert_close(read.sigmoid(), torch.tensor([0.0, 1.0, 1.0]), atol=2e-7, rtol=0)
     assert float(read[2]) == 30.0
+
+
+class Elsewhere(torch.Tensor):
+    """What lies on another device: it has to be brought here before it becomes an array."""
+
+    def numpy(self, **_):
+        raise TypeError("can't convert a tensor of another device to numpy")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("suffix", sorted(GAUSSIAN_FORMATS))
+def test_sets_on_other_devices_are_written_alike(tmp_path, suffix):
+    here = gaussians(3, 1)
+    away = Gaussians(
+        *(part.as_subclass(Elsewhere) for part in (here.means, here.log_scales, here.quaternions)),
+        here.opacities.as_subclass(Elsewhere),
+        tuple(band.as_subclass(Elsewhere) for band in here.harmonics),
+    )
+    written = [export_gaussians(some, tmp_path / f"{n}.splat{suffix}").path for n, some in enumerate((here, away))]
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 def test_glb_with_more_of_one_attribute_is_refused(tmp_path):
