@@ -50,10 +50,12 @@ class Field(nn.Module, ABC):
             want: names of quantities; None asks for everything that the field provides.
 
         Raises:
-            UsageError: wrong dimension, unknown or missing quantity, or directions missing where they matter.
+            UsageError: points that are no real numbers or of another dimension, directions or times that are not one a
+                point, an unknown or missing quantity, or directions missing where they matter.
         """
         wanted = self.provides if want is None else frozenset(want)
         self._check(points, directions, wanted)
+        self._check_beside(points, directions, time)
         batch = points.shape[:-1]
         flat = self._evaluate(
             points.reshape(-1, points.shape[-1]),
@@ -104,13 +106,17 @@ class Field(nn.Module, ABC):
 
     def _check(self, points: Tensor, directions: Tensor | None, wanted: frozenset[str]) -> None:
         name = type(self).__name__
+        if not isinstance(points, Tensor):
+            raise UsageError(f"{name} takes points as a tensor, got {type(points).__name__}; use torch.as_tensor.")
         if points.shape[-1:] != (self.domain.dimension,):
             raise UsageError(
                 f"{name} is defined on {self.domain.dimension}-D points, but was asked at points of shape "
                 f"{tuple(points.shape)}."
             )
-        if points.is_complex():
-            raise UsageError(f"{name} is defined on real points, but was asked at points of {points.dtype}.")
+        if not points.is_floating_point():
+            raise UsageError(
+                f"{name} is defined on real points, but was asked at points of {points.dtype}; give them as floats."
+            )
         for quantity in wanted - self.provides:
             if quantity not in QUANTITIES:
                 raise UsageError(f"Unknown quantity '{quantity}': {nearest_name(quantity, QUANTITIES)}.")
@@ -118,3 +124,13 @@ class Field(nn.Module, ABC):
         if directions is None and wanted & self.needs_directions:
             missing = ", ".join(sorted(wanted & self.needs_directions))
             raise UsageError(f"{name} needs viewing directions for {missing}; pass directions=... of shape (..., 3).")
+
+    def _check_beside(self, points: Tensor, directions: Tensor | None, time: Tensor | None) -> None:
+        batch = tuple(points.shape[:-1])
+        expected = {"directions": (directions, (*batch, 3)), "time": (time, batch)}
+        for what, (given, shape) in expected.items():
+            if given is not None and tuple(given.shape) != shape:
+                raise UsageError(
+                    f"{type(self).__name__} was asked at points of shape {tuple(points.shape)}, which need {what} of "
+                    f"shape {shape}, got {tuple(given.shape)}."
+                )

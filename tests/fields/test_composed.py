@@ -78,6 +78,21 @@ def test_no_points_give_no_answers():
     assert radiance_field().query(torch.empty(0, 3), want=("density",)).density.shape == (0,)
 
 
+def test_points_and_what_comes_with_them_must_fit():
+    field, points = radiance_field(), torch.zeros(2, 3)
+    # corners of the domain would be rounded like the points
+    for wrong in (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3, dtype=torch.bool)):
+        with pytest.raises(UsageError, match=r"real points, but was asked at points of torch\.(int64|bool)"):
+            field.query(wrong)
+    with pytest.raises(UsageError, match="as a tensor, got ndarray"):
+        field.query(points.numpy())
+    for directions in (torch.ones(3), torch.ones(1, 3), torch.ones(2, 2)):
+        with pytest.raises(UsageError, match=r"need directions of shape \(2, 3\)"):
+            field.query(points, directions=directions)
+    with pytest.raises(UsageError, match=r"need time of shape \(2,\), got \(3,\)"):
+        field.query(points, directions=points, time=torch.zeros(3))
+
+
 def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match="2 axes"):
         ComposedField(Bounds.cube(1.0, 2), IdentityEncoding(3), None, [])
