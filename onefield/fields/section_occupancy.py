@@ -30,9 +30,11 @@ def occupied_density(occupancy: Float[Tensor, "*b"], lengths: float | Float[Tens
 
     Args:
         occupancy: in [0, 1].
-        lengths: of the sections, world units, positive.
+        lengths: of the sections, world units; one without length has no density.
     """
-    return -torch.log1p(-occupancy.clamp(max=_MOST_OCCUPIED)) / lengths
+    held = torch.as_tensor(lengths, dtype=occupancy.dtype, device=occupancy.device)
+    # sections without length are rays that miss a sampler's box
+    return -torch.log1p(-occupancy.clamp(max=_MOST_OCCUPIED)) / torch.where(held > 0, held, torch.inf)
 
 
 @final

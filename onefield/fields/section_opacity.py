@@ -38,8 +38,8 @@ class AnswersSections(Protocol):
         """Mean density over each section, so that ``1 - exp(-density length)`` is its opacity; else as at its middle.
 
         Args:
-            starts, ends: of sections with a positive length, world points. Where a section ends at the very point at
-                which the next one starts, the field is asked there once.
+            starts, ends: of sections, world points; those without length have no density. Where a section ends at the
+                very point at which the next one starts, the field is asked there once.
             directions: unit vectors from start to end.
             want: as for `Field.query`.
         """
@@ -60,17 +60,19 @@ def section_density(
 
     Args:
         first, last: signed distances at both ends, world units.
-        lengths: of the sections, world units, positive.
+        lengths: of the sections, world units; one without length has no density.
         sharpness: s, per world unit.
         certainty: r in [0, 1]. At 1 the distances count as they are. Below, the slope along the ray is taken for
             ``-(relu(1/2 - cos/2) (1 - r) + relu(-cos) r)`` with the true slope cos, so that at the start of training,
             when slopes mean little, sections that leave the surface are not without opacity and gradient (the
             annealing of NeuS's code).
     """
-    slope = (last - first) / lengths
+    # sections without length are rays that miss a sampler's box
+    divisor = torch.where(lengths > 0, lengths, torch.inf)
+    slope = (last - first) / divisor
     half = (relu(0.5 - 0.5 * slope) * (1 - certainty) + relu(-slope) * certainty) * lengths / 2
     middle = (first + last) / 2
-    return (softplus(-sharpness * (middle - half)) - softplus(-sharpness * (middle + half))) / lengths
+    return (softplus(-sharpness * (middle - half)) - softplus(-sharpness * (middle + half))) / divisor
 
 
 @final

@@ -58,6 +58,8 @@ def test_full_and_empty_space_stay_finite():
     assert torch.isfinite(density).all()
     assert torch.isfinite(occupancy.grad).all()
     assert torch.exp(-density[1] * 0.01) < 1e-5
+    # so that density times length is a number also where a section has no length
+    assert torch.equal(occupied_density(occupancy, torch.zeros(2)), torch.zeros(2))
 
 
 def test_other_quantities_are_passed_on():

@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from onefield.errors import UsageError
+from onefield.fields.analytic import SphereField
 from onefield.fields.field import Field
 from onefield.fields.section_opacity import AnswersSections, DistanceAsOpacity, section_density
 from onefield.kernels.composite import rendering_weights
-from onefield.types import Bounds, Sample
+from onefield.renderers.background import White
+from onefield.renderers.sampling.proposal import ProposalSampler
+from onefield.renderers.volume import VolumeRenderer
+from onefield.types import Bounds, Rays, Sample
 from tests.catalog import distance_field, radiance_field
 
 
@@ -101,6 +105,18 @@ def test_sections_stay_finite_however_sharp_and_deep():
     density = section_density(distances[:-1], distances[1:], torch.full((3,), 0.01), torch.tensor(1e6))
     assert torch.isfinite(density).all()
     assert density[0] == 0
+
+
+def test_rays_that_miss_the_box_of_proposals_show_the_background_and_teach_nothing():
+    field = DistanceAsOpacity(Plane())
+    sampler = ProposalSampler([SphereField()], counts=(4,), final=4)
+    down = torch.tensor([[0.0, 0.0, -1.0]])
+    origins = torch.tensor([[0.0, 0.0, 3.0], [9.0, 0.0, 3.0]])
+    shown = VolumeRenderer(sampler, White()).render(field, Rays(origins, down.expand(2, 3)))
+    shown.color.sum().backward()
+    assert torch.isfinite(field.log_sharpness.grad)
+    assert shown.opacity[0] > 0.9
+    assert torch.equal(shown.color[1], torch.ones(3))
 
 
 def test_ends_that_meet_are_asked_once():
