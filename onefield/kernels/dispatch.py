@@ -85,8 +85,9 @@ class Operation:
 
     def _needs_reference(self, arguments: tuple) -> bool:
         for argument in arguments:
-            if isinstance(argument, Tensor) and argument.dtype == torch.float64:
-                self._note("float64 tensors run the PyTorch reference; kernels are float32")
+            if isinstance(argument, Tensor) and argument.is_floating_point() and argument.dtype != torch.float32:
+                kind = str(argument.dtype).removeprefix("torch.")
+                self._note(f"{kind} tensors run the PyTorch reference; kernels are float32")
                 return True
         return False
 
