@@ -80,8 +80,11 @@ def _setup(ctx, inputs, output) -> None:
 
 
 def _backward(ctx, gradient: Tensor) -> tuple[Tensor | None, None]:
-    # directions learn only where poses do: rare enough for the reference
     (directions,) = ctx.saved_tensors
+    if ctx.degree == 1:
+        # band 0 is the same in all directions
+        return torch.zeros_like(directions), None
+    # directions learn only where poses do: rare enough for the reference
     with torch.enable_grad():
         leaf = directions if directions.requires_grad else directions.detach().requires_grad_()
         (slope,) = torch.autograd.grad(

@@ -27,6 +27,12 @@ def test_gradient_of_the_kernel_is_that_of_the_reference() -> None:
     torch.testing.assert_close(fast, slow)
 
 
+def test_one_band_says_nothing_about_directions() -> None:
+    directions = normalize(torch.randn(3, 3), dim=-1).requires_grad_()
+    spherical_harmonics(directions, 1).sum().backward()
+    assert torch.equal(directions.grad, torch.zeros(3, 3))
+
+
 def test_derivatives_against_finite_differences() -> None:
     directions = normalize(torch.randn(4, 3, dtype=torch.float64), dim=-1).requires_grad_()
     assert torch.autograd.gradcheck(lambda d: spherical_harmonics(d, 4), (directions,))
