@@ -20,6 +20,8 @@ _SHAPES = ("ball", "cube")
 DENSITY_LAWS = ("laplace", "logistic")
 # The contracted image of infinity has norm 2; norms are kept this much below it, so that world points stay below 1e6.
 _RIM = 2.0 - 1e-6
+# What is measured in space, and means nothing where that was bent or cut.
+_LENGTHS = frozenset({"distance", "closest_point"})
 # VolSDF's smallest beta, world units: keeps 1 / beta finite while the optimiser passes through 0.
 _LEAST_BETA = 1e-4
 
@@ -85,7 +87,7 @@ class ContractedField(Wrapper):
     """A field of all space over an inner field on the contracted ball or cube of radius 2.
 
     The inner field's domain should be ``Bounds.cube(2.0)``. Densities are per unit of world length, as in mip-NeRF 360.
-    A signed distance is not passed on: the contraction bends it.
+    Distances and closest points are not passed on: the contraction bends them.
     """
 
     def __init__(self, inner: Field, shape: str = "ball", extent: float = 1000.0) -> None:
@@ -105,7 +107,7 @@ class ContractedField(Wrapper):
                 f"ContractedField needs an inner domain that holds the cube [-2, 2]^{inner.domain.dimension}, got "
                 f"{inner.domain}; make the inner field on Bounds.cube(2.0)."
             )
-        super().__init__(inner, Bounds.cube(extent, inner.domain.dimension), inner.provides - {"distance"})
+        super().__init__(inner, Bounds.cube(extent, inner.domain.dimension), inner.provides - _LENGTHS)
         self.shape = shape
 
     def _evaluate(
@@ -182,7 +184,8 @@ class DistanceAsDensity(Wrapper):
 class Cropped(Wrapper):
     """The part of a field inside a box: outside, density and occupancy are 0 and distances those to the cut shape.
 
-    Colour, values and features are passed on unchanged.
+    Colour, values and features are passed on unchanged. Closest points and the distances beside them are not passed on:
+    the box may have cut off where they lie.
     """
 
     def __init__(self, inner: Field, bounds: Bounds) -> None:
@@ -195,7 +198,8 @@ class Cropped(Wrapper):
         high = tuple(map(min, bounds.maximum, inner.domain.maximum))
         if bounds.dimension != inner.domain.dimension or any(a >= b for a, b in zip(low, high, strict=True)):
             raise UsageError(f"The crop box {bounds} does not meet the field's domain {inner.domain}.")
-        super().__init__(inner, Bounds(low, high), inner.provides)
+        kept = inner.provides - _LENGTHS if "closest_point" in inner.provides else inner.provides
+        super().__init__(inner, Bounds(low, high), kept)
         self.bounds = bounds
 
     def _evaluate(
@@ -230,8 +234,8 @@ def _emptied(sample: Sample, inside: Tensor) -> dict[str, Tensor]:
 class Transformed(Wrapper):
     """A field moved by a similarity: inner point x lies at ``scale * rotation @ x + translation``.
 
-    Distances and densities are converted to the new unit of length; density and occupancy are 0 outside the inner
-    domain, whose moved corners span the new one.
+    Distances, closest points and densities are converted to the new frame and unit of length; density and occupancy are
+    0 outside the inner domain, whose moved corners span the new one.
     """
 
     def __init__(
@@ -249,15 +253,18 @@ class Transformed(Wrapper):
             translation: in the new frame's units; None moves nothing.
 
         Raises:
-            UsageError: a scale that is not positive, or a matrix that is no rotation.
+            UsageError: a scale that is not positive, a matrix that is no rotation, or a translation of other axes.
         """
         dimension = inner.domain.dimension
         turn = torch.eye(dimension) if rotation is None else torch.as_tensor(rotation, dtype=torch.float32)
         shift = torch.zeros(dimension) if translation is None else torch.tensor(tuple(translation))
         if scale <= 0:
             raise UsageError(f"Transformed needs a positive scale, got {scale}.")
-        if not torch.allclose(turn @ turn.T, torch.eye(dimension), atol=1e-4) or torch.linalg.det(turn) < 0:
-            raise UsageError(f"Transformed needs a proper rotation, got {turn.tolist()}.")
+        square = tuple(turn.shape) == (dimension, dimension)
+        if not square or not torch.allclose(turn @ turn.T, torch.eye(dimension), atol=1e-4) or turn.det() < 0:
+            raise UsageError(f"Transformed needs a proper rotation of {dimension} axes, got {turn.tolist()}.")
+        if len(shift) != dimension:
+            raise UsageError(f"Transformed needs a translation of {dimension} numbers, got {tuple(translation)}.")
         corners = torch.tensor(list(itertools.product(*zip(inner.domain.minimum, inner.domain.maximum, strict=True))))
         moved = scale * corners @ turn.T + shift
         domain = Bounds(tuple(moved.amin(0).tolist()), tuple(moved.amax(0).tolist()))
@@ -283,6 +290,9 @@ class Transformed(Wrapper):
             changes["density"] = changes["density"] / self.scale
         if sample.distance is not None:
             changes["distance"] = sample.distance * self.scale
+        if sample.closest_point is not None:
+            moved = self.scale * sample.closest_point @ rotation.T + self.translation.to(points.dtype)
+            changes["closest_point"] = moved
         return replaced(sample, want, changes)
 
 

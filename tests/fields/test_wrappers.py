@@ -7,7 +7,7 @@ from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.gradients import spatial_gradient
-from onefield.fields.heads import ColorHead, DistanceHead, ExponentialDensity
+from onefield.fields.heads import ClosestPointHead, ColorHead, DistanceHead, ExponentialDensity, UnsignedDistanceHead
 from onefield.fields.networks import Mlp
 from onefield.fields.wrappers import (
     ContractedField,
@@ -131,6 +131,21 @@ def test_transformed_sphere_is_the_sphere_elsewhere():
     torch.testing.assert_close(field.query(points, want=("distance",)).distance, expected, rtol=1e-4, atol=1e-5)
     gradient = spatial_gradient(field, points, "distance")
     torch.testing.assert_close(gradient.norm(dim=-1), torch.ones(50), rtol=1e-4, atol=1e-4)
+
+
+def test_closest_points_move_along_and_end_where_space_is_bent_or_cut():
+    inner = ComposedField(
+        Bounds.cube(2.0), IdentityEncoding(3), None, [ClosestPointHead(0.1), UnsignedDistanceHead(0.1)]
+    )
+    turn = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    points = torch.rand(9, 3)
+    sample = Transformed(inner, 3.0, turn, (1, 2, 3)).query(points, want=("closest_point", "distance"))
+    torch.testing.assert_close((points - sample.closest_point).norm(dim=-1), sample.distance)
+    for wrapped in (ContractedField(inner), Cropped(inner, Bounds.cube())):
+        assert wrapped.provides == {"features"}
+    for arguments in ((1.0, torch.eye(2)), (1.0, None, (1.0, 0.0))):
+        with pytest.raises(UsageError, match=r"Transformed needs a .* of 3"):
+            Transformed(inner, *arguments)
 
 
 def test_transformed_keeps_optical_thickness_and_turns_directions():
