@@ -286,10 +286,11 @@ class Mesh:
     texture: Texture | None = None
 
     def __post_init__(self) -> None:
-        if self.faces.numel() and int(self.faces.max()) >= self.vertices.shape[0]:
-            raise DataError(
-                f"A face names vertex {int(self.faces.max())}, but the mesh has {self.vertices.shape[0]} vertices."
-            )
+        if self.faces.numel():
+            least, most = int(self.faces.min()), int(self.faces.max())
+            if least < 0 or most >= self.vertices.shape[0]:
+                wrong = least if least < 0 else most
+                raise DataError(f"A face names vertex {wrong}, but the mesh has {self.vertices.shape[0]} vertices.")
         if self.texture is not None and self.texture.coordinates.shape[0] != self.faces.shape[0]:
             raise DataError(
                 f"A texture for {self.texture.coordinates.shape[0]} faces can't lie on a mesh of {self.faces.shape[0]}."
