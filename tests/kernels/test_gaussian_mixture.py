@@ -72,6 +72,14 @@ def test_gaussians_that_cover_everything_and_points_in_one_place():
         torch.testing.assert_close(fast, reference, atol=1e-4, rtol=1e-5)
 
 
+def test_a_point_that_is_no_number_leaves_the_others_alone():
+    points, *gaussians = mixture(50, 20)
+    expected = gaussian_mixture(points, *gaussians)[0]
+    assert expected.any()
+    points[0, 1], points[1, 2] = torch.nan, torch.inf
+    torch.testing.assert_close(gaussian_mixture(points, *gaussians)[0][2:], expected[2:])
+
+
 def test_no_points_and_no_gaussians():
     points, means, whitening, amplitudes, features = mixture(7, 5)
     total, sums = gaussian_mixture(points[:0], means, whitening, amplitudes, features)

@@ -227,8 +227,10 @@ class _Grid:
 
     def __init__(self, points: np.ndarray, means: np.ndarray, whitening: np.ndarray) -> None:
         count = max(len(points), len(means), 1)
-        self.low = points.min(0) if len(points) else np.zeros(3, np.float32)
-        extent = (points.max(0) - self.low if len(points) else np.ones(3, np.float32)).astype(np.float32)
+        # one point that is no number would leave all others without a cell
+        placed = points[np.isfinite(points).all(1)]
+        self.low = placed.min(0) if len(placed) else np.zeros(3, np.float32)
+        extent = (placed.max(0) - self.low if len(placed) else np.ones(3, np.float32)).astype(np.float32)
         # a flat or single set of points is as good as one cell deep
         extent = np.where(extent > 0, extent, np.float32(1))
         self.cells = min(_MOST_CELLS_ALONG_AN_EDGE, max(1, round((count / _PER_CELL) ** (1 / 3))))
