@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -109,12 +110,13 @@ class Cameras:
         return self.camera_to_world.shape[0]
 
     def __getitem__(self, selection: int | slice | Sequence[int] | Tensor) -> Cameras:
-        """A batch with the selected views; an int gives a batch of one.
+        """A batch with the selected views; a single number gives a batch of one.
 
         Raises:
-            UsageError: an int outside the batch.
+            UsageError: a number outside the batch.
         """
-        if isinstance(selection, int):
+        if isinstance(selection, Integral) or (isinstance(selection, Tensor) and selection.ndim == 0):
+            selection = int(selection)
             if not -len(self) <= selection < len(self):
                 raise UsageError(f"There is no view {selection}: the batch has {len(self)} views.")
             selection = slice(selection, selection + 1 or None)

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -140,6 +141,8 @@ def test_selection_and_concatenation():
     assert len(cameras[1]) == 1
     assert torch.equal(cameras[-1].fisheye, torch.tensor([True]))
     assert len(cameras[1:]) == 2
+    for number in (np.int64(1), torch.tensor(1)):
+        assert torch.equal(cameras[number].focal, cameras.focal[1:2])
     both = Cameras.concatenate([cameras[torch.tensor([2, 0])], cameras[1]])
     assert torch.equal(both.distortion, cameras.distortion[[2, 0, 1]])
     with pytest.raises(UsageError, match="no view 3"):
