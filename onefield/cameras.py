@@ -327,15 +327,15 @@ class Cameras:
 
     def _image_positions(self, index: Tensor, local: Tensor) -> Tensor:
         """Distorted positions on the plane z = 1 for points in camera axes."""
-        # A depth of zero has no position: it becomes infinite rather than an error.
-        plane = local[:, :2] / local[:, 2:]
+        fisheye = self.fisheye[index].unsqueeze(-1)
+        # A depth of zero has no position: it becomes infinite rather than an error. A fisheye's has one.
+        plane = local[:, :2] / torch.where(fisheye, 1.0, local[:, 2:])
         if not self.distorted:
             return plane
         coefficients = torch.cat([self.distortion[index], self.radial8[index, None]], dim=-1)
         positions = brown_positions(plane, coefficients)
         if bool(self.fisheye.any()):
-            chosen = self.fisheye[index].unsqueeze(-1)
-            positions = torch.where(chosen, fisheye_positions(local, coefficients), positions)
+            positions = torch.where(fisheye, fisheye_positions(local, coefficients), positions)
         return positions
 
     @property

@@ -145,6 +145,8 @@ def fisheye_linear(local: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]
         (x * y * by_radius, stretch + y * y * by_radius, y * by_depth),
     )
     bent = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
-    plane = local[:, :2] / local[:, 2:]
+    # elsewhere z may be 0, and what isn't chosen must have a gradient, too
+    ahead = torch.where(on_axis, z, torch.ones_like(z))
+    plane = local[:, :2] / ahead[:, None]
     positions = torch.where(on_axis[:, None], plane, local[:, :2] * stretch[:, None])
-    return positions, torch.where(on_axis[:, None, None], plane_slopes(plane, z), bent)
+    return positions, torch.where(on_axis[:, None, None], plane_slopes(plane, ahead), bent)

@@ -98,6 +98,13 @@ def test_a_fisheye_sees_behind_itself():
     torch.testing.assert_close(ray.directions[0].double(), point - camera.positions[0], atol=1e-6, rtol=0)
 
 
+def test_what_lies_right_beside_a_fisheye_has_a_gradient():
+    camera = replace(three_cameras()[2], camera_to_world=torch.eye(3, 4, dtype=torch.float64)[None])
+    beside = torch.tensor([[0.6, -0.8, 0.0]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda point: camera.project(torch.tensor(0), point), (beside,))
+    assert torch.autograd.gradcheck(camera.linearised, (beside,))
+
+
 def test_strong_barrel_distortion_does_not_fold_far_points_into_the_picture():
     base = three_cameras()[0]
     barrel = torch.tensor([[-0.3] + [0.0] * 7], dtype=torch.float64)
