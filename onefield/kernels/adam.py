@@ -7,10 +7,23 @@ arXiv 1412.6980, algorithm 1, applied to the entries with a gradient other than 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from onefield.kernels.dispatch import Operation
+
+
+@contextmanager
+def in_one_piece(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors for a kernel to change; those that don't lie in one piece take its changes over afterwards."""
+    pieces = tuple(tensor.detach().contiguous() for tensor in tensors)
+    yield pieces
+    for tensor, piece in zip(tensors, pieces, strict=True):
+        if not tensor.is_contiguous():
+            tensor.detach().copy_(piece)
 
 
 def _reference(

@@ -57,3 +57,16 @@ def test_first_step_moves_by_the_rate() -> None:
     parameter, first, second = torch.zeros(1), torch.zeros(1), torch.zeros(1)
     adam_step(parameter, torch.tensor([1e-6]), first, second, 0.01, 0.9, 0.99, 1e-15, 1, True)
     assert math.isclose(parameter.item(), -0.01, rel_tol=1e-4)
+
+
+def test_what_does_not_lie_in_one_piece_is_changed_where_it_lies() -> None:
+    gradient, answers = torch.randn(4, 3), []
+    for turned in (False, True):
+        parameter, first, second = (
+            torch.full((3, 4), value).T if turned else torch.full((4, 3), value) for value in (1.0, 0.0, 0.0)
+        )
+        adam_step(parameter, gradient, first, second, 0.1, 0.9, 0.99, 1e-15, 1, False)
+        answers.append((parameter, first, second))
+    for plain, turned in zip(*answers, strict=True):
+        assert torch.equal(plain, turned)
+    torch.testing.assert_close(answers[1][0], 1 - 0.1 * gradient.sign())

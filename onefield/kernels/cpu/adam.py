@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit, prange
 from torch import Tensor
 
+from onefield.kernels.adam import in_one_piece
+
 CHUNK = 1024
 
 
@@ -56,16 +58,18 @@ def step(
     skip_zeros: bool,
 ) -> None:
     """See `onefield.kernels.adam`."""
-    _step(
-        parameter.detach().reshape(-1).numpy(),
-        gradient.detach().contiguous().reshape(-1).numpy(),
-        first.reshape(-1).numpy(),
-        second.reshape(-1).numpy(),
-        np.float32(rate),
-        np.float32(beta1),
-        np.float32(beta2),
-        np.float32(epsilon),
-        np.float32(1 - beta1**step),
-        np.float32(1 - beta2**step),
-        skip_zeros,
-    )
+    with in_one_piece(parameter, first, second) as pieces:
+        values, mean, square = (piece.view(-1).numpy() for piece in pieces)
+        _step(
+            values,
+            gradient.detach().contiguous().view(-1).numpy(),
+            mean,
+            square,
+            np.float32(rate),
+            np.float32(beta1),
+            np.float32(beta2),
+            np.float32(epsilon),
+            np.float32(1 - beta1**step),
+            np.float32(1 - beta2**step),
+            skip_zeros,
+        )

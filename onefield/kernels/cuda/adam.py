@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from onefield.kernels.adam import in_one_piece
+from onefield.kernels.cuda.launch import on_device
 
 BLOCK = 1024
 
@@ -52,12 +54,12 @@ def step(
 ) -> None:
     """See `onefield.kernels.adam`."""
     count = parameter.numel()
-    with torch.no_grad():
+    with on_device(parameter.device), in_one_piece(parameter, first, second) as (values, mean, square):
         _step_kernel[(triton.cdiv(count, BLOCK),)](
-            parameter,
-            gradient.contiguous(),
-            first,
-            second,
+            values,
+            gradient.detach().contiguous(),
+            mean,
+            square,
             count,
             rate / (1 - beta1**step),
             beta1,
