@@ -6,13 +6,12 @@ added atomically, so its last digits depend on the order in which the card runs 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from onefield.kernels.cuda.launch import on_device
 from onefield.kernels.dense_grid import taps_of
 
 BLOCK = 128
@@ -183,10 +182,6 @@ def _point_gradient_kernel(  # noqa: PLR0913 - a launch passes plain numbers
     tl.store(out + index[:, None] * dimension + column, total, mask=inside[:, None] & (column < dimension))
 
 
-def _on(device: torch.device) -> AbstractContextManager:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
 def _launch(
     kernel, tensors: tuple[Tensor, ...], directions: Tensor | None, shape: tuple[int, ...], width: int, mode: str
 ) -> None:
@@ -201,7 +196,7 @@ def _launch(
     directions = directions.detach().contiguous() if along else points
     inputs = [tensor.detach().contiguous() for tensor in others]
     vertices = torch.tensor(shape, dtype=torch.int32, device=points.device)
-    with _on(points.device):
+    with on_device(points.device):
         kernel[(triton.cdiv(count, BLOCK),)](
             points, directions, *inputs, vertices, out, count,
             dimension=dimension, taps=taps, corners=taps**dimension, width=width,

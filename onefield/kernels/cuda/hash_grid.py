@@ -5,7 +5,6 @@ The table's gradient is added atomically, so its last digits depend on the order
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -13,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from onefield.kernels.cuda.launch import on_device
 from onefield.kernels.hash_grid import HashGridLayout
 
 BLOCK = 128
@@ -163,10 +163,6 @@ def _plan(layout: HashGridLayout, device: torch.device) -> Tensor:
     return torch.tensor([[int(number) for number in row] for row in rows], dtype=torch.int32, device=device)
 
 
-def _on(device: torch.device) -> AbstractContextManager:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
 def _launch(kernel, tensors: tuple[Tensor, ...], directions: Tensor | None, layout, width: int, by_level: bool) -> None:
     """Runs a kernel with one program a block of points (and level); ``tensors`` are its inputs, then its output."""
     points, *others, out = tensors
@@ -178,7 +174,7 @@ def _launch(kernel, tensors: tuple[Tensor, ...], directions: Tensor | None, layo
     along = directions is not None
     directions = directions.detach().contiguous() if along else points
     inputs = [tensor.detach().contiguous() for tensor in others]
-    with _on(points.device):
+    with on_device(points.device):
         kernel[grid](
             points, directions, *inputs, _plan(layout, points.device), out, count, layout.levels,
             dimension=layout.dimension, width=width, padded=triton.next_power_of_2(width), along=along, block=BLOCK,

@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from onefield.kernels.cuda.launch import on_device
 from onefield.kernels.spherical_harmonics import NORMS
 
 BLOCK = 256
@@ -46,5 +47,6 @@ def forward(directions: Tensor, degree: int) -> Tensor:
     count = directions.shape[0]
     out = directions.new_empty(count, degree**2)
     grid = (triton.cdiv(count, BLOCK),)
-    _forward_kernel[grid](directions.contiguous(), out, count, _FACTORS, degree**2, BLOCK)
+    with on_device(directions.device):
+        _forward_kernel[grid](directions.contiguous(), out, count, _FACTORS, degree**2, BLOCK)
     return out
