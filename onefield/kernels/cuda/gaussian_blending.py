@@ -107,7 +107,8 @@ def _backward_kernel(  # noqa: PLR0913 - a launch passes plain numbers
         earned += gain
         pull = gain - (goal - earned) * alpha / (1.0 - alpha)
         pull = tl.where((weight > 0.0) & (full <= max_alpha), pull, 0.0)
-        share = shares + tl.load(slots + pair) * (moments + channels)
+        # counted in numbers, shares of a large picture are too many for 32 bits
+        share = shares + tl.load(slots + pair).to(tl.int64) * (moments + channels)
         tl.store(share, tl.sum(pull, 0))
         tl.store(share + 1, tl.sum(pull * right, 0))
         tl.store(share + 2, tl.sum(pull * down, 0))
@@ -126,7 +127,8 @@ def gather_kernel(shares, starts, sums, numbers: tl.constexpr, padded: tl.conste
     column = tl.arange(0, padded)
     total = tl.zeros([padded], tl.float32)
     for slot in range(tl.load(starts + i), tl.load(starts + i + 1)):
-        total += tl.load(shares + slot * numbers + column, mask=column < numbers, other=0.0)
+        place = tl.cast(slot, tl.int64) * numbers + column
+        total += tl.load(shares + place, mask=column < numbers, other=0.0)
     tl.store(sums + i * numbers + column, total, mask=column < numbers)
 
 

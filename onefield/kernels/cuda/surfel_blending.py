@@ -131,7 +131,8 @@ def _backward_kernel(  # noqa: PLR0913 - a launch passes plain numbers
         row = surfels + 10 * i
         sideways = flat * right + tl.load(row + 2) * for_u + tl.load(row + 4) * for_v + tl.load(row + 6) * for_q
         along = flat * down + tl.load(row + 3) * for_u + tl.load(row + 5) * for_v + tl.load(row + 7) * for_q
-        share = shares + tl.load(slots + pair) * (sums + channels)
+        # counted in numbers, shares of a large picture are too many for 32 bits
+        share = shares + tl.load(slots + pair).to(tl.int64) * (sums + channels)
         tl.store(share, tl.sum(pull, 0))
         tl.store(share + 1, tl.sum(for_u * right, 0))
         tl.store(share + 2, tl.sum(for_u * down, 0))

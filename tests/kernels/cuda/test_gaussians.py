@@ -1,6 +1,8 @@
 """Triton kernels of Gaussians on the interpreter against their references."""
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 
@@ -154,3 +156,25 @@ def test_launches_agree_with_the_reference(script):
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     assert run.stdout.strip().endswith("agreed")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("gaussian_blending", "_backward_kernel"),
+        ("surfel_blending", "_backward_kernel"),
+        ("gaussian_blending", "gather_kernel"),
+    ],
+)
+def test_shares_of_large_pictures_are_addressed_in_64_bits(module, name):
+    """The compiler accepts what the interpreter ran, and counts the numbers of shares as widely as it must."""
+    kernel = getattr(importlib.import_module(f"onefield.kernels.cuda.{module}"), name)
+    whole = {"owners": "*i32", "slots": "*i32", "offsets": "*i32", "starts": "*i32"}
+    whole |= dict.fromkeys(("width", "height", "across"), "i32") | {"near": "fp32", "max_alpha": "fp32"}
+    constants = {"channels": 3, "padded": 4, "moments": 8, "sums": 12, "numbers": 11}
+    parameters = {parameter.name: parameter.is_constexpr for parameter in kernel.params}
+    known = {argument: constants[argument] for argument, fixed in parameters.items() if fixed}
+    signature = {argument: whole.get(argument, "*fp32") for argument in parameters} | dict.fromkeys(known, "constexpr")
+    source = triton.compiler.ASTSource(kernel, signature, constexprs=known)
+    compiled = triton.compile(source, target=triton.backends.compiler.GPUTarget("cuda", 80, 32))
+    assert re.search(r"arith\.muli .* : i64", compiled.asm["ttir"])
