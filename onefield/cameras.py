@@ -360,6 +360,7 @@ class Picture(Rays):
     camera: Cameras | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.camera is None or len(self.camera) != 1 or len(self) != self.shape[0] * self.shape[1]:
             raise UsageError("A picture needs its one camera, and a ray for each of its pixels.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -29,8 +30,11 @@ class Bounds:
     def __post_init__(self) -> None:
         if len(self.minimum) != len(self.maximum):
             raise UsageError(f"Bounds need corners of one dimension, got {self.minimum} and {self.maximum}.")
-        if not all(low < high for low, high in zip(self.minimum, self.maximum, strict=True)):
-            raise UsageError(f"Bounds need minimum < maximum on each axis, got {self.minimum} and {self.maximum}.")
+        pairs = zip(self.minimum, self.maximum, strict=True)
+        if not all(-math.inf < low < high < math.inf for low, high in pairs):
+            raise UsageError(
+                f"Bounds need finite minimum < maximum on each axis, got {self.minimum} and {self.maximum}."
+            )
 
     @staticmethod
     def cube(half_extent: float = 1.0, dimension: int = 3) -> Bounds:
@@ -117,6 +121,17 @@ class Rays:
     near: Float[Tensor, "R"] | None = None
     far: Float[Tensor, "R"] | None = None
     camera_indices: Int[Tensor, "R"] | None = None
+
+    def __post_init__(self) -> None:
+        count = self.origins.shape[:1]
+        expected = {"origins": (*count, 3), "directions": (*count, 3)}
+        for field in fields(Rays):
+            given, shape = getattr(self, field.name), expected.get(field.name, tuple(count))
+            if given is not None and tuple(given.shape) != shape:
+                raise UsageError(
+                    f"Rays need origins of shape (R, 3) and as many {field.name}, got {tuple(self.origins.shape)} and "
+                    f"{tuple(given.shape)}."
+                )
 
     def __len__(self) -> int:
         return self.origins.shape[0]
