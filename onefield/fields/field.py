@@ -104,7 +104,13 @@ class Field(nn.Module, ABC):
         """Parameters by the rate at which they should learn: ``encoding``, ``network``, ... (each parameter once)."""
         return {"network": list(self.parameters())}
 
-    def _check(self, points: Tensor, directions: Tensor | None, wanted: frozenset[str]) -> None:
+    @final
+    def check_points(self, points: Float[Tensor, "*b d"]) -> None:
+        """Says at once whether the field can be asked at points.
+
+        Raises:
+            UsageError: they are no tensor of real numbers, or of another dimension.
+        """
         name = type(self).__name__
         if not isinstance(points, Tensor):
             raise UsageError(f"{name} takes points as a tensor, got {type(points).__name__}; use torch.as_tensor.")
@@ -117,6 +123,10 @@ class Field(nn.Module, ABC):
             raise UsageError(
                 f"{name} is defined on real points, but was asked at points of {points.dtype}; give them as floats."
             )
+
+    def _check(self, points: Tensor, directions: Tensor | None, wanted: frozenset[str]) -> None:
+        name = type(self).__name__
+        self.check_points(points)
         for quantity in wanted - self.provides:
             if quantity not in QUANTITIES:
                 raise UsageError(f"Unknown quantity '{quantity}': {nearest_name(quantity, QUANTITIES)}.")

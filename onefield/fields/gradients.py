@@ -51,10 +51,12 @@ def spatial_gradient(
         ``*b d`` for scalars, ``*b c d`` for vectors; per world unit.
 
     Raises:
-        UsageError: an unknown method, a step that is not positive, or no closed form.
+        UsageError: an unknown method, points that the field can't be asked at, a step that is not positive, or no
+            closed form.
     """
     if method not in _METHODS:
         raise UsageError(f"Unknown gradient method '{method}': {nearest_name(method, _METHODS)}.")
+    field.check_points(points)
     batch, dimension = points.shape[:-1], points.shape[-1]
     flat = points.reshape(-1, dimension)
     looking = None if directions is None else directions.reshape(-1, directions.shape[-1])
@@ -89,6 +91,7 @@ def spatial_laplacian(
     Returns:
         ``*b`` for scalars, ``*b c`` for vectors; per squared world unit.
     """
+    field.check_points(points)
     batch, dimension = points.shape[:-1], points.shape[-1]
     with torch.enable_grad():
         flat = points.reshape(-1, dimension).detach().requires_grad_(True)

@@ -78,6 +78,13 @@ def test_works_inside_no_grad():
     torch.testing.assert_close(gradient, torch.ones(1, 3) @ Quadratic.matrix)
 
 
+@pytest.mark.parametrize("ask", [spatial_gradient, spatial_laplacian])
+def test_points_that_are_no_real_numbers_are_refused(ask):
+    for wrong in (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3).numpy(), torch.zeros(())):
+        with pytest.raises(UsageError, match="Quadratic"):
+            ask(Quadratic(), wrong, "distance")
+
+
 def test_unknown_methods_and_missing_forms_are_refused():
     with pytest.raises(UsageError, match="did you mean 'finite'"):
         spatial_gradient(Quadratic(), torch.rand(1, 3), "distance", "finit")
