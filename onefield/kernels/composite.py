@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from onefield.kernels.dispatch import Operation
 
@@ -39,12 +40,17 @@ def _rows(values: Tensor, rays: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor
     return dense.index_put((rays, columns), values), columns
 
 
+def transmittances(thickness: Float[Tensor, "*b S"]) -> Float[Tensor, "*b S"]:
+    """What reaches each sample of a row through those before it, however thick the sample itself is."""
+    return torch.exp(-functional.pad(thickness.cumsum(-1)[..., :-1], (1, 0)))
+
+
 def weights_reference(densities: Tensor, starts: Tensor, ends: Tensor, offsets: Tensor, early_stop: float) -> Tensor:
     """See `rendering_weights`."""
     rays = ray_of_each(offsets)
     thickness = densities * (ends - starts)
     dense, columns = _rows(thickness, rays, offsets)
-    before = torch.exp(-(dense.cumsum(1) - dense))[rays, columns]
+    before = transmittances(dense)[rays, columns]
     return torch.where(before >= early_stop, before * -torch.expm1(-thickness), 0.0)
 
 

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from onefield.kernels.composite import transmittances
 from onefield.kernels.dispatch import Operation
 from onefield.kernels.gaussian_tree import gaussian_tree
 from onefield.kernels.harmonic_colors import SHIFT
@@ -155,7 +156,7 @@ def _reference_rays(
     color = (mixed / torch.where(hit, density, 1.0)[..., None] + SHIFT).clamp(min=0)
     thickness = density * lengths
     behind = thickness.cumsum(1)
-    before = torch.exp(-(behind - thickness))
+    before = transmittances(thickness)
     weights = torch.where(before >= early_stop, before * -torch.expm1(-thickness), 0.0)
     sums = [(weights[..., None] * color).sum(1), (weights * places).sum(1)[:, None], weights.sum(1)[:, None]]
     columns = []

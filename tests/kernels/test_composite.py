@@ -58,6 +58,15 @@ def test_values_are_those_of_a_plain_loop(mode, channels):
     assert int((found.weights == 0).sum()) > 10
 
 
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+@pytest.mark.parametrize("solid", [1e9, math.inf])
+def test_a_solid_sample_gets_what_the_fog_before_it_lets_through(mode, solid):
+    with use(mode):
+        starts = torch.arange(3.0)
+        weights = rendering_weights(torch.tensor([2.0, solid, 1.0]), starts, starts + 1, torch.tensor([0, 3]), 0.0)
+    torch.testing.assert_close(weights, torch.tensor([1 - math.exp(-2), math.exp(-2), 0.0]))
+
+
 def test_constant_density_is_a_homogeneous_slab():
     edges = torch.linspace(1.0, 3.0, 33)
     offsets = torch.tensor([0, 32])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from onefield.errors import UsageError
 from onefield.fields.field import Field
+from onefield.kernels.composite import transmittances
 from onefield.renderers.sampling.intervals import (
     DEFAULT_NEAR,
     edges_between,
@@ -64,8 +65,7 @@ def resample(
 def histogram_weights(densities: Float[Tensor, "R S"], edges: Float[Tensor, "R S+1"]) -> Float[Tensor, "R S"]:
     """Compositing weights on rays of equal count (see `onefield.kernels.composite`), differentiable."""
     thickness = densities * edges.diff(dim=-1)
-    before = torch.exp(thickness - thickness.cumsum(-1))
-    return before * -torch.expm1(-thickness)
+    return transmittances(thickness) * -torch.expm1(-thickness)
 
 
 @final
