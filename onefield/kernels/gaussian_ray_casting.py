@@ -23,6 +23,7 @@ from torch import Tensor
 
 from onefield.kernels.composite import transmittances
 from onefield.kernels.dispatch import Operation
+from onefield.kernels.gaussian_depths import checked_shares
 from onefield.kernels.gaussian_tree import gaussian_tree
 from onefield.kernels.harmonic_colors import SHIFT
 
@@ -267,11 +268,14 @@ def cast_gaussians(
         cone: least distance of samples as a share of a slab's distance from the origin; 0 keeps ``step`` everywhere.
         early_stop: transmittance behind which a ray ends.
         shares: of opacity in (0, 1), for `Cast.quantiles`.
+
+    Raises:
+        UsageError: a share outside (0, 1).
     """
+    asked = checked_shares(shares, rays.starts)
     tree = gaussian_tree(gaussians.means, gaussians.whitening, gaussians.reaches)
     with torch.no_grad():
         ends = torch.minimum(rays.ends, _leaving(rays, tree.boxes[1]))
-    asked = rays.starts.new_tensor(list(shares))
     sums, quantiles, counts = cast_operation(
         [*rays[:4], ends], list(gaussians), list(tree), asked, step, cone, early_stop
     )

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from onefield.kernels.gaussian_depths import checked_shares
 from onefield.types import RaySamples
 
 # Thicker intervals let less than exp(-80) through, and would take the digits of all that follow in a running sum.
@@ -27,7 +28,11 @@ def opacity_quantiles(
     Args:
         densities: per world unit, at the packed intervals.
         shares: of all light, in (0, 1); a ray whose opacity stays below one never reaches it.
+
+    Raises:
+        UsageError: a share outside (0, 1).
     """
+    checked_shares(shares, densities)
     thickness = (densities.double() * (samples.ends - samples.starts).double()).clamp(max=_THICKEST)
     behind = thickness.cumsum(0)
     none = behind.new_zeros(1)

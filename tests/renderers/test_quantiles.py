@@ -2,9 +2,11 @@
 
 import math
 
+import pytest
 import torch
 
 from onefield.cameras import Cameras
+from onefield.errors import UsageError
 from onefield.fields.analytic import Material, SphereField
 from onefield.renderers.quantiles import opacity_quantiles
 from onefield.renderers.sampling.uniform import UniformSampler
@@ -34,6 +36,12 @@ def test_a_thick_ray_takes_no_digits_from_the_next():
     samples = packed([1.0] * 1, [2.0, 2.5])
     found = opacity_quantiles(torch.tensor([1e12, 1.0, 1.0]), samples, (0.5,))
     torch.testing.assert_close(found[1, 0], torch.tensor(2.0 + math.log(2)), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_there_is_no_depth_of_none_or_all_of_the_light(share):
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        opacity_quantiles(torch.ones(1), packed([1.0]), (0.5, share))
 
 
 def test_a_picture_has_its_median_depth():
