@@ -27,6 +27,7 @@ from onefield.kernels.harmonic_colors import harmonic_basis
 from onefield.renderers.background import Background, Black
 from onefield.renderers.chunking import MOST_RAYS
 from onefield.renderers.renderer import Renderer
+from onefield.renderers.sampling.intervals import uniform
 from onefield.types import Gaussians, Rays, RenderedImage, Rendering
 
 STEP = 0.01
@@ -191,7 +192,7 @@ class GaussianRayRenderer(Renderer):
         if rays.near is not None:
             starts = torch.maximum(starts, rays.near)
         if generator is not None:
-            moves = torch.rand(len(rays), generator=generator).to(starts) - 0.5
+            moves = uniform((len(rays),), starts, generator) - 0.5
             starts = (starts + self.step * moves).clamp(min=0)
         ends = torch.full_like(starts, torch.inf) if rays.far is None else rays.far
         return starts.detach(), ends.detach()
