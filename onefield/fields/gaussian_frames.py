@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from onefield.fields.lobes import spread_directions
 from onefield.kernels.harmonic_colors import harmonic_basis
 from onefield.types import Gaussians, Lobes
 
@@ -48,7 +49,7 @@ def turned_harmonics(
     """Coefficients of the colours turned by a rotation: seen along ``rotation @ d`` they are what they were along d."""
     if len(harmonics) == 1:
         return harmonics
-    directions = _sphere()
+    directions = spread_directions(_DIRECTIONS)
     new = harmonic_basis(directions, len(harmonics) - 1)
     old = harmonic_basis(directions @ rotation.double(), len(harmonics) - 1)
     turned = []
@@ -57,15 +58,6 @@ def turned_harmonics(
         matrix = torch.linalg.pinv(new[:, part]) @ old[:, part]
         turned.append(torch.einsum("kj,pjc->pkc", matrix, coefficients.double()).to(coefficients))
     return tuple(turned)
-
-
-def _sphere() -> Float[Tensor, "n 3"]:
-    """Points of a spiral, evenly spread over the unit sphere (Vogel's golden angle)."""
-    index = torch.arange(_DIRECTIONS, dtype=torch.float64) + 0.5
-    z = 1 - 2 * index / _DIRECTIONS
-    angle = math.pi * (3 - math.sqrt(5)) * index
-    radius = (1 - z * z).sqrt()
-    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)
 
 
 def _quaternion(rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "4"]:

@@ -24,15 +24,19 @@ FIRST_SHARPNESS = 4.0
 _BROADEST = 0.05
 
 
-def first_lobes(count: int, lobes: int) -> Lobes:
-    """Black lobes with axes all around (Vogel's spiral), the same for each of ``count`` Gaussians."""
-    index = torch.arange(lobes, dtype=torch.float64) + 0.5
-    z = 1 - 2 * index / max(lobes, 1)
+def spread_directions(count: int) -> Float[Tensor, "n 3"]:
+    """Unit vectors all around, evenly spread over the sphere along a spiral (Vogel's golden angle), float64."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z = 1 - 2 * index / max(count, 1)
     angle = math.pi * (3 - math.sqrt(5)) * index
     radius = (1 - z * z).sqrt()
-    axes = torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1).float()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)
+
+
+def first_lobes(count: int, lobes: int) -> Lobes:
+    """Black lobes with axes all around, the same for each of ``count`` Gaussians."""
     return Lobes(
-        axes.expand(count, lobes, 3),
+        spread_directions(lobes).float().expand(count, lobes, 3),
         torch.full((count, lobes), math.log(FIRST_SHARPNESS)),
         torch.zeros(count, lobes, 3),
     )
