@@ -162,7 +162,7 @@ def _present(views: list[View], path: Path, warnings: list[str]) -> list[View]:
     present = [view for view in views if is_file(view.image_path)]
     missing = [view.image_path for view in views if not is_file(view.image_path)]
     if len(views) == 0:
-        raise DataError(f"{path} lists no views.")
+        raise DataError(f"{path} lists no views; name images and their cameras there.")
     if len(present) < _FEWEST_PRESENT * len(views):
         raise DataError(
             f"{path} lists {len(views)} images but only {len(present)} exist (first missing: {missing[0]}); "

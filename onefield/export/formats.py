@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -154,7 +155,9 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
     try:
-        return form.read(content, path)
+        # numbers beyond measure are refused afterwards, in words
+        with np.errstate(over="ignore", invalid="ignore"):
+            return form.read(content, path)
     except _UNSOUND as error:
         raise DataError(f"{path} is no sound {path.suffix[1:].upper()} file ({error}); write it again.") from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
+import numpy as np
 import torch
 
 from onefield.errors import DataError, UsageError, nearest_name
@@ -109,7 +110,9 @@ def read_gaussians(path: str | os.PathLike[str]) -> Gaussians:
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
     try:
-        gaussians = form.read(content, path)
+        # numbers beyond measure are refused below, in words
+        with np.errstate(over="ignore", invalid="ignore"):
+            gaussians = form.read(content, path)
     except _UNSOUND as error:
         raise DataError(f"{path} is no sound {path.suffix[1:]} file of Gaussians ({error}); write it again.") from error
     if len(gaussians) == 0:

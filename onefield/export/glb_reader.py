@@ -85,11 +85,13 @@ def placed_nodes(document: dict, path: Path) -> list[tuple[dict, np.ndarray]]:
     scene = document["scenes"][document.get("scene", 0)]
     waiting = [(number, Y_UP_FROM_Z_UP.T) for number in scene.get("nodes", [])]
     placed: list[tuple[dict, np.ndarray]] = []
+    seen: set[int] = set()
     while waiting:
         number, parent = waiting.pop()
-        if len(placed) >= len(nodes):
+        if number in seen:
             raise DataError(f"{path} has nodes that are children of more than one node; write it again.")
         node = nodes[_index(number)]
+        seen.add(number)
         transform = parent @ _local_transform(node)
         placed.append((node, transform))
         waiting.extend((child, transform) for child in reversed(node.get("children", [])))

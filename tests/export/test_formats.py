@@ -323,6 +323,32 @@ def test_damaged_files_end_in_a_sentence_or_a_mesh(tmp_path, suffix, data):
 
 
 @pytest.mark.filterwarnings("error")
+def test_numbers_beyond_measure_end_in_one_sentence(tmp_path):
+    path = export_mesh(ball(), tmp_path / "ball.ply").path
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"end_header\n") + len(b"end_header\n")
+    content[begin : begin + 4] = b"\x01\x00\x80\x7f"  # a signalling NaN
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"ball\.ply .*vertex 0 lies at \[nan"):
+        read_mesh(path)
+
+
+def test_glb_with_a_node_in_two_places_is_refused(tmp_path):
+    path = export_mesh(ball(), tmp_path / "ball.glb").path
+    content = path.read_bytes()
+    size = struct.unpack_from("<I", content, 12)[0]
+    document = json.loads(content[20 : 20 + size])
+    document["nodes"][0]["children"] = [1, 1]
+    document["nodes"].append({})
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + size :]
+    path.write_bytes(struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON") + text + rest)
+    with pytest.raises(DataError, match="children of more than one node"):
+        read_mesh(path)
+
+
+@pytest.mark.filterwarnings("error")
 def test_broken_numbers_of_stl_end_in_one_sentence(tmp_path):
     path = export_mesh(ball(), tmp_path / "ball.stl").path
     content = bytearray(path.read_bytes())
