@@ -99,7 +99,8 @@ def decode(path: Path, size: tuple[int, int] | None = None, *, oriented: bool = 
 def decode_mask(path: Path, size: tuple[int, int], *, oriented: bool = True) -> np.ndarray:
     """A mask as bool, height x width: True where the file is brighter than half.
 
-    Files that hold only 0 and 1 count as bilevel. Another size is resampled to the nearest pixel.
+    Files that hold only 0 and 1 count as bilevel, and of files with transparent pixels the alpha is the mask. Another
+    size is resampled to the nearest pixel.
 
     Raises:
         DataError: as `decode`.
@@ -113,7 +114,7 @@ def decode_mask(path: Path, size: tuple[int, int], *, oriented: bool = True) -> 
 def decode_outline(path: Path, size: tuple[int, int], *, oriented: bool = True) -> np.ndarray:
     """A mask as the share of each pixel that it marks, uint8, height x width.
 
-    Files that hold only 0 and 1 count as bilevel. Another size is resampled by exact area averages, as pictures are.
+    Files are read as by `decode_mask`. Another size is resampled by exact area averages, as pictures are.
 
     Raises:
         DataError: as `decode`.
@@ -125,13 +126,19 @@ def decode_outline(path: Path, size: tuple[int, int], *, oriented: bool = True) 
 
 
 def _grey_mask(path: Path, oriented: bool) -> Image.Image:
-    """Black to white as the file has it; only those two where its values are 0 and 1."""
+    """Black to white as the file has it; only those two where its values are 0 and 1.
+
+    Of a file with transparent pixels it is the alpha: a cut-out's colours are the photo's.
+    """
     with _opened(path) as image:
         orientation = _orientation(image) if oriented else 1
         picture = _loaded(image, path)
         if picture.mode.startswith("I") and np.asarray(picture).max(initial=0) <= 1:
             # before 16 bits become 8, of which a 1 would be none
             picture = Image.fromarray(np.asarray(picture).clip(0).astype(np.uint8))
+        alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
+        if alpha is not None and alpha.getextrema()[0] < _WHITE:
+            return _turned(alpha, orientation)
         grey = picture.convert("RGB").convert("L") if picture.mode == "P" else _to_eight_bits(picture).convert("L")
         grey = _turned(grey, orientation)
     values = np.asarray(grey)

@@ -1,6 +1,6 @@
 """Masks beside pictures: where they lie, what they mean, and whether they fit.
 
-White marks what counts. What black means is said by one word:
+White marks what counts, or, where a mask has transparent pixels, opaque. What black means is said by one word:
 
 - ``ignore``: nothing is known about these pixels: they are never learned from and never scored;
 - ``carve``: nothing stands there: the opacity along these pixels' rays must be 0, and about the others nothing is said;

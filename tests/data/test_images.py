@@ -82,6 +82,15 @@ def test_masks_of_sixteen_bits(tmp_path, white):
     assert decode_outline(tmp_path / "a.png", (2, 1)).tolist() == [[0, 255]]
 
 
+def test_the_mask_of_a_cut_out_is_its_alpha(tmp_path):
+    dark_and_nothing = np.array([[[9, 9, 9, 255], [250, 250, 250, 0]]], dtype=np.uint8)
+    Image.fromarray(dark_and_nothing).save(tmp_path / "cut.png")
+    assert decode_mask(tmp_path / "cut.png", (2, 1)).tolist() == [[True, False]]
+    dark_and_nothing[..., 3] = 255  # which says nothing
+    Image.fromarray(dark_and_nothing).save(tmp_path / "opaque.png")
+    assert decode_outline(tmp_path / "opaque.png", (2, 1)).tolist() == [[9, 250]]
+
+
 def test_the_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (4, 3), color) for color in ((255, 0, 0), (0, 255, 0))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
