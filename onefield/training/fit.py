@@ -158,8 +158,9 @@ def _fit_whole(
     facts = train(trained, source, recipe, budget, parts)
     if held is not None:
         facts |= condition(trained, loaded, shown, held)
-    axes = loaded.shape if isinstance(loaded, Signal) else ()
-    return _scored(Fitted(trained, target, loaded.kind, axes, facts, _kept(field, recipe)), loaded, generator)
+    axes, rate = (loaded.shape, loaded.rate) if isinstance(loaded, Signal) else ((), None)
+    fitted = Fitted(trained, target, loaded.kind, axes, facts, _kept(field, recipe), rate)
+    return _scored(fitted, loaded, generator)
 
 
 def _start(field: str | Recipe | Field, recipe: Recipe, target: Target, seed: int) -> Field:
@@ -269,7 +270,9 @@ def _fit_task(
         names = ", ".join(method.name for method in chosen)
         raise UsageError(f"The task '{task.name}' says itself what is made small, beside {names}; leave these out.")
     facts = train(trained, problem.evidence, recipe, budget, parts) | problem.finish(trained)
-    fitted = Fitted(trained, target, signal.kind, problem.shape, facts, _kept(field, recipe))
+    # of sounds and videos time is the first axis, on which a task may ask for more samples than the signal has
+    rate = None if signal.rate is None else signal.rate * problem.shape[0] / signal.shape[0]
+    fitted = Fitted(trained, target, signal.kind, problem.shape, facts, _kept(field, recipe), rate)
     return _with_metrics(fitted, problem.score(fitted.reconstruction()))
 
 

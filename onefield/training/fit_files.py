@@ -31,8 +31,8 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
     Args:
         fitted: what `fit` answered.
         folder: made if missing.
-        signal: what was fitted; gives range and rate, and for images and videos of the answer's size a picture of the
-            absolute difference, with ten times the contrast.
+        signal: what was fitted; tells whether values are those of a file of pictures, and gives for images and videos
+            of the answer's size a picture of the absolute difference, with ten times the contrast.
 
     Returns:
         The files written.
@@ -55,18 +55,18 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
         return [*written, place / "reconstruction.ply"]
     truth = signal.values if isinstance(signal, Signal) and signal.shape == fitted.shape else None
     if fitted.kind == "audio":
-        rate = signal.rate if isinstance(signal, Signal) and signal.rate else _DEFAULT_RATE
-        # a task may have asked for more samples than the signal has
-        finer = fitted.shape[0] / signal.shape[0] if isinstance(signal, Signal) else 1
-        return [*written, _write_sound(place / "reconstruction.wav", answer, int(rate * finer))]
+        rate = int(fitted.rate or _DEFAULT_RATE)
+        return [*written, _write_sound(place / "reconstruction.wav", answer, rate)]
     if fitted.kind == "volume" or answer.shape[-1] > 4:
         return [*written, _write_array(place / "reconstruction.npy", answer)]
     low, high = fitted.target.offset - fitted.target.scale, fitted.target.offset + fitted.target.scale
-    if isinstance(signal, Signal) and signal.value_range == 1 and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif fitted.kind == "image":
+    from_picture = isinstance(signal, Signal) and signal.value_range == 1
+    as_in_picture = low >= 0 and high <= 1 and (from_picture or signal is None)
+    if fitted.kind == "image" and not (as_in_picture and from_picture):
         # a picture of 8 bits can't tell what its black and white mean
         written.append(_write_array(place / "reconstruction.npy", answer))
+    if as_in_picture:
+        low, high = 0.0, 1.0
     written += _write_pictures(place, "reconstruction", (answer - low) / (high - low), fitted.kind)
     if truth is not None:
         difference = 10 * torch.nan_to_num(answer - truth).abs() / (high - low)

@@ -24,6 +24,8 @@ from onefield.types import Mesh
 
 # Points asked of a field at once where no gradient is needed.
 _CHUNK = 2**17
+# That WAV files can state.
+_HIGHEST_RATE = 2**32 - 1
 _FILE = TensorFile("onefield_fit", 1, "saved fit", "save one by 'onefield fit SIGNAL' or Fitted.save")
 
 
@@ -43,6 +45,7 @@ class Fitted:
             tells, or by 'csp' `score_closest_points`), ``steps``, ``seconds``, ``parameters``; ``noise`` where the
             field tells deviations.
         recipe: how it was built; None for a field that the caller made.
+        rate: samples or frames a second, where known.
     """
 
     field: Field
@@ -51,6 +54,7 @@ class Fitted:
     shape: tuple[int, ...]
     metrics: dict[str, float]
     recipe: Recipe | None
+    rate: float | None = None
 
     def __call__(self, points: Float[Tensor, "*b d"] | ArrayLike) -> Tensor:
         """Values ``*b c``, distances or occupancies ``*b``, closest points ``*b 3`` at coordinates of the domain, x
@@ -144,6 +148,7 @@ class Fitted:
             "kind": self.kind,
             "shape": self.shape,
             "metrics": self.metrics,
+            **({} if self.rate is None else {"rate": self.rate}),
         }
 
 
@@ -162,7 +167,10 @@ def rebuilt(facts: object, path: str | Path) -> Fitted:
         recipe = Recipe(**facts["recipe"])
         target = Target.of(facts["target"])
         field = build_field(recipe.field, recipe.options, target)
-        return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe)
+        rate = facts.get("rate")
+        if rate is not None and not 1 <= rate <= _HIGHEST_RATE:
+            raise ValueError(f"{rate} samples a second")
+        return Fitted(field, target, facts["kind"], tuple(facts["shape"]), facts["metrics"], recipe, rate)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(f"{path} does not describe a fit that can be built ({first_line(error)}).") from error
 

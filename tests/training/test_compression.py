@@ -1,9 +1,11 @@
 import json
 import math
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
+from scipy.io import wavfile
 
 from onefield.data.signals import signal_of
 from onefield.errors import DataError, UsageError
@@ -11,7 +13,7 @@ from onefield.export import onef
 from onefield.tools.main import main
 from onefield.training.compression import _sensitivities, compress, decompress, difference
 from onefield.training.fit import fit
-from onefield.training.fitted import Fitted
+from onefield.training.fitted import Fitted, rebuilt
 from onefield.training.metrics import psnr
 from onefield.training.recipes import Recipe, Target, build_field, recipe_for
 from onefield.types import Bounds
@@ -169,3 +171,26 @@ def test_the_commands(fitted, tmp_path, capsys, monkeypatch):
     assert f"<td>{prefixes[-1]['psnr']:.2f}</td>" in page
     assert main(["compress", "photo", "--tuning", "3"]) == 2
     assert main(["compress", "nowhere"]) == 3
+
+
+def test_pictures_keep_their_contrast_and_sounds_their_speed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    y, x = np.mgrid[0:12, 0:16]
+    imageio.imwrite("dim.png", (100 + 2 * x + y)[..., None].repeat(3, -1).astype(np.uint8))
+    wavfile.write("low.wav", 8000, (9000 * np.sin(np.arange(300) / 7)).astype(np.int16))
+    for name, written in (("dim.png", "reconstruction.png"), ("low.wav", "reconstruction.wav")):
+        stem = name.split(".")[0]
+        assert main(["fit", name, "--field", "siren", "--parameters", "500", "--steps", "3"]) == 0
+        assert main(["compress", f"fits/{stem}", "--bits", "14"]) == 0
+        assert main(["decompress", f"fits/{stem}/{stem}.onef"]) == 0
+        if name == "dim.png":
+            fitted, decoded = (imageio.imread(f"{place}/dim/{written}").astype(int) for place in ("fits", "decoded"))
+            assert abs(decoded - fitted).max() <= 1
+        else:
+            assert wavfile.read(f"decoded/low/{written}")[0] == 8000
+
+
+def test_a_rate_that_no_sound_has_is_refused(fitted):
+    facts = fitted.facts() | {"rate": 0.5}
+    with pytest.raises(DataError, match=r"a\.onef .*0\.5 samples a second"):
+        rebuilt(facts, "a.onef")
