@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -115,12 +116,18 @@ def read_audio(path: Path) -> tuple[np.ndarray, float]:
     """Samples and channels as float32 (integers as parts of full scale), and the samples a second.
 
     Raises:
-        DataError: no WAV file, or without samples.
+        DataError: no WAV file, or one that ends early or has no samples.
     """
     from scipy.io import wavfile
 
     try:
-        rate, samples = wavfile.read(path)
+        with warnings.catch_warnings():
+            # chunks of other programs' notes are none of ours, but a missing end is
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)
+            warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
+            rate, samples = wavfile.read(path)
+    except wavfile.WavFileWarning as error:
+        raise DataError(f"{path} ends early ({first_line(error)}); copy it anew.") from error
     except Exception as error:  # the reader raises ValueError, struct.error, EOFError, ... on broken files
         raise DataError(f"{path} is no WAV file that can be read ({first_line(error)}).") from error
     if samples.size == 0:

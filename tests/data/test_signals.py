@@ -252,3 +252,14 @@ def test_real_files(data_folder):
     assert len(mountain.known()) == pytest.approx(0.977 * 466 * 327, rel=0.01)
     video = load_signal(data_folder / "signals/video/cockatoo_frames")
     assert video.values.mean().item() == pytest.approx(0.4345, abs=1e-3)
+
+
+def test_a_sound_whose_end_is_missing_is_refused_and_foreign_chunks_are_passed_over(tmp_path, recwarn):
+    wavfile.write(tmp_path / "whole.wav", 8000, np.arange(400, dtype=np.int16))
+    content = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "noted.wav").write_bytes(content + b"note\x04\x00\x00\x00abcd")
+    assert load_signal(tmp_path / "noted.wav").shape == (400,)
+    assert not recwarn.list
+    (tmp_path / "cut.wav").write_bytes(content[:600])
+    with pytest.raises(DataError, match=r"cut\.wav ends early"):
+        load_signal(tmp_path / "cut.wav")
