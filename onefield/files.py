@@ -115,6 +115,9 @@ def _explain(path: Path, error: OSError, partial: Path | None) -> str:
         return f"The disk is full or the file too large for it while writing {path}{written}; free space there."
     if error.errno in _NO_PERMISSION:
         return f"{path} can't be written (no permission, or a read-only disk); choose another folder."
+    file = next((parent for parent in path.parents if parent.is_file()), None)
+    if file is not None:
+        return f"{path} can't be written, because {file} is a file, no folder; choose another place."
     if error.errno in _NO_PARENT and not path.parent.is_dir():
         return f"{path} can't be written, because its folder {path.parent} does not exist; make it first."
     if isinstance(error, FileExistsError | IsADirectoryError):

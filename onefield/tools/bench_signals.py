@@ -61,6 +61,9 @@ class SignalBench:
 
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps takes 1 or more, got {self.steps}.")
+        sizes = [count_of(text) for text in _listed(self.parameters)]
+        if not all(sizes):
+            raise UsageError(f"--parameters takes numbers of 1 or more, got '{self.parameters}'.")
         if self.seeds < 1:
             raise UsageError(f"--seeds takes 1 or more, got {self.seeds}.")
         cells = plan(
@@ -68,7 +71,7 @@ class SignalBench:
             _listed(self.fields),
             tasks=_listed(self.tasks),
             bands=_numbers(self.bands, "bands"),
-            parameters=[count_of(text) for text in _listed(self.parameters)],
+            parameters=sizes,
             rates=_numbers(self.learning_rates, "learning-rates"),
             seeds=self.seeds,
             side=self.side,

@@ -76,7 +76,9 @@ def completed(signal: Signal | Shape | Points | Slices, path: Path, field: str, 
     if field != "auto" and field not in COMPLETION_NAMES:
         raise UsageError(f"--weights are of --field {' or '.join(COMPLETION_NAMES)}, not of '{field}'.")
     if not isinstance(signal, Points):
-        raise UsageError(f"--weights complete points (PLY without faces, XYZ, NPY), but {path} is a {signal.kind}.")
+        raise UsageError(
+            f"--weights complete points (PLY without faces, XYZ, NPY), but {path} is of kind {signal.kind}."
+        )
     completion = load_completion(weights, None if field == "auto" else field)
     say(f"{weights}: {completion.recipe.field}, {completion.step} steps on {', '.join(completion.shapes)}")
     return completion.complete(signal, seed)

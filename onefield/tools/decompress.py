@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from onefield.errors import DataError
+from onefield.errors import DataError, UsageError
 from onefield.tools.output import show
 
 
@@ -33,6 +33,8 @@ def run_command(
 
     if not file.is_file():
         raise DataError(f"{file} is no file; give the .onef that 'onefield compress' wrote.")
+    if planes is not None and planes < 1:
+        raise UsageError(f"--planes {planes} leaves nothing to see; give 1 or more.")
     decoded = decompress(file.read_bytes(), file, planes=planes, partial=partial)
     folder = Path("decoded") / file.stem if output is None else output
     written = write_fit(decoded.fitted, folder)

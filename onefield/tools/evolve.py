@@ -60,8 +60,8 @@ def run_command(
     from onefield.files import make_folder, require_place
     from onefield.training.evolution import STEPS, evolve
 
-    if frames < 2:
-        raise UsageError(f"--frames takes at least the first and the last, got {frames}.")
+    if frames < 2 or resolution < 1:
+        raise UsageError(f"Give 2 or more --frames and 1 or more cells of --resolution, got {frames} and {resolution}.")
     start, plan = _planned(shape, other, by, amount, axis)
     folder = require_place(Path("evolutions") / shape.stem if to is None else to)
     say(f"{shape}: {start.description}")
@@ -135,7 +135,7 @@ def _solid(path: Path) -> Shape:
 
     shape = load_signal(path)
     if not isinstance(shape, Shape):
-        raise DataError(f"{path} is no mesh but a {shape.kind}; only closed meshes evolve.")
+        raise DataError(f"{path} is no mesh but of kind {shape.kind}; only closed meshes evolve.")
     if not is_closed(shape):
         raise DataError(f"{path} is not closed, so that it has no inside; only closed meshes evolve.")
     return shape

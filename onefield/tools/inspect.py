@@ -18,7 +18,7 @@ def run_command(
     json: bool = False,
 ) -> None:
     """Says what is at a path: dataset, run, what a folder of meshes taught, dataset of fields and what it taught, mesh,
-    Gaussians, slices, signal or folder of them, compressed signal; changes nothing.
+    Gaussians, points, slices, signal or folder of them, compressed signal; changes nothing.
 
     Args:
         path: folder or file.
@@ -41,6 +41,7 @@ def run_command(
 
 def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.data.inspect import inspect_dataset
+    from onefield.data.points import is_point_file
     from onefield.export import onef
     from onefield.export.formats import MESH_FORMATS
     from onefield.export.gaussian_formats import holds_gaussians
@@ -60,6 +61,8 @@ def _described(path: Path) -> tuple[dict, list[str]]:
         return _compressed(path)
     if path.is_file() and holds_gaussians(path):
         return _gaussians(path)
+    if path.is_file() and is_point_file(path):
+        return _signal(path)
     if path.is_file() and path.suffix.lower() in MESH_FORMATS:
         return _mesh(path)
     if path.is_dir() and RunFolder.is_run(path):

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from onefield.configs.presets import AUTO
+from onefield.configs.presets import AUTO, preset
+from onefield.configs.reading import changed
 from onefield.configs.runs import Run, RunConfig, configure, open_run, run, score, start_run
 from onefield.data.structure_from_motion.processing import is_processed
 from onefield.errors import DivergedError, InterruptedRun, UsageError
@@ -74,6 +75,8 @@ def run_command(
             opened = _with_budget(opened, steps, time)
         else:
             seconds = None if time is None else seconds_of(time)
+            if method != AUTO:
+                changed(preset(method), list(set))  # a name that isn't there is said before photos are placed
             config: RunConfig = configure(
                 _posed(scene), method, steps=steps, seconds=seconds, seed=seed, changes=list(set)
             )

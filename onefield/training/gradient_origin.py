@@ -186,7 +186,9 @@ def learn_gradient_origin(
     if len({signal.values.shape for signal in signals}) != 1:
         raise UsageError("Gradient origin networks learn from one signal or more, all of one shape.")
     if min(code, steps, batch) < 1 or not (math.isfinite(rate) and rate > 0):
-        raise UsageError(f"They need positive sizes, got code {code}, steps {steps}, batch {batch} and rate {rate}.")
+        raise UsageError(
+            f"A decoder needs positive sizes, got code {code}, steps {steps}, batch {batch} and rate {rate}."
+        )
     values = torch.stack([signal.values.reshape(-1, signal.channels) for signal in signals])
     if not bool(torch.isfinite(values).all()):
         raise UsageError("Gradient origin networks learn from signals without unknown samples; fill them in first.")

@@ -7,6 +7,7 @@ import json
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import trimesh
 from scipy.io import wavfile
 
 from onefield.tools.inspect import run_command
@@ -56,3 +57,8 @@ def test_what_meshes_taught_is_told_by_its_folder_and_its_file(named, tmp_path, 
     found = described(tmp_path / named, capsys)
     assert (found["kind"], found["field"], found["step"]) == ("completion", "conv-occupancy", 5)
     assert found["shapes"] == ["ball", "ring"]
+
+
+def test_points_are_no_mesh(tmp_path, capsys):
+    trimesh.PointCloud(np.random.default_rng(0).random((60, 3))).export(tmp_path / "scan.ply")
+    assert described(tmp_path / "scan.ply", capsys)["kind"] == "points"

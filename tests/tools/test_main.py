@@ -48,3 +48,11 @@ def test_what_a_resumed_run_would_not_heed_is_refused(tmp_path, capsys) -> None:
     options = ["--method", "ngp", "--set", "field.levels=2", "--refine-poses"]
     assert main(["train", str(tmp_path), "--resume", *options]) == 2
     assert "leave out --method, --set, --refine-poses" in capsys.readouterr().err
+
+
+def test_a_misspelt_method_is_said_before_photos_are_placed(tmp_path, capsys) -> None:
+    (tmp_path / "photo.png").write_bytes(b"never read")
+    assert main(["train", str(tmp_path), "--method", "ngq"]) == 2
+    said = capsys.readouterr().err
+    assert "did you mean 'ngp'" in said
+    assert "finding them" not in said

@@ -92,7 +92,9 @@ def mask_for(mask: SignalLike, shape: tuple[int, ...]) -> Bool[Tensor, "*axes"]:
         mask = np.asarray(mask, dtype=np.uint8) * 255
     values = signal_from(mask).values
     if tuple(values.shape[:-1]) != tuple(shape):
-        raise DataError(f"The mask has shape {tuple(values.shape[:-1])}, but the signal has {tuple(shape)}.")
+        raise DataError(
+            f"The mask has shape {tuple(values.shape[:-1])}, but the signal has {tuple(shape)}; give one of its size."
+        )
     # alpha is no part of what a mask says
     said = values[..., :3].amax(-1) if values.shape[-1] != 2 else values[..., 0]
     return said > 0.5 * max(said.max().item(), 0.0)
