@@ -77,6 +77,12 @@ class Run:
     folder: RunFolder
     step: int
 
+    def lasting(self, steps: int) -> Run:
+        """The same with a budget of so many steps, which its folder tells from when it is trained on."""
+        training = self.config.method.training.lasting(steps)
+        config = replace(self.config, method=replace(self.config.method, training=training))
+        return replace(self, config=config, method=self.method.lasting(steps))
+
 
 def configure(
     scene: str | Path,
@@ -120,9 +126,13 @@ def start_run(config: RunConfig, output: Path | None = None) -> Run:
     require_training_memory(config.method, scene, config.downscale)
     method = config.method.build(scene)
     folder = RunFolder.create(output or RunFolder.new_path(DEFAULT_ROOT, scene.name, config.method.method))
-    folder.write_config(yaml.safe_dump(to_plain(config), sort_keys=False))
+    _write_config(folder, config)
     folder.write_scene(scene_facts(scene))
     return Run(config, scene, method, folder, 0)
+
+
+def _write_config(folder: RunFolder, config: RunConfig) -> None:
+    folder.write_config(yaml.safe_dump(to_plain(config), sort_keys=False))
 
 
 def scene_facts(scene: Scene) -> dict:
@@ -195,6 +205,8 @@ def run(
     """Trains an opened run; two processes never train in one folder at once."""
     with opened.folder.locked(), opened.folder.logging():
         opened.folder.write_machine(describe_system().as_json())
+        if read_config(opened.folder) != opened.config:
+            _write_config(opened.folder, opened.config)
         return run_training(
             opened.method,
             opened.scene,

@@ -56,7 +56,7 @@ def run_command(
             maps of depth and normals), flexicubes (mesh, from photos with masks), splat (Gaussians), surfels (flat
             Gaussians, for surfaces), raygauss (rays through Gaussians) or sparse-splat (two to five photos with depth);
             auto takes ngp for objects before nothing and nerfacto for open scenes.
-        steps: training steps; the method's own number by default.
+        steps: training steps; the method's own number by default, and the run's from now on with --resume.
         time: training time instead, such as 90s, 10m or 1.5h.
         output: the run's folder; runs/SCENE/METHOD-TIME by default.
         resume: go on with the run at this path, or with the newest below it.
@@ -188,9 +188,7 @@ def _refuse_changes(given: dict[str, bool]) -> None:
 def _with_budget(opened: Run, steps: int | None, time: str | None) -> Run:
     if time is not None:
         raise UsageError("--resume keeps the run's own budget; leave --time out, or give --steps to train longer.")
-    if steps is None:
-        return opened
-    return replace(opened, method=opened.method.lasting(steps))
+    return opened if steps is None else opened.lasting(steps)
 
 
 def _described(opened: Run) -> str:

@@ -242,7 +242,8 @@ def _load(path: Path, step: int, method: str | None) -> Checkpoint:
         raise _BadCheckpoint(f"{path / _STATE_FILE} does not have the content that was written.")
     if method not in (None, header["method"]):
         raise DataError(
-            f"{path} belongs to method '{header['method']}', not '{method}'; resume with --method {header['method']}."
+            f"{path} belongs to method '{header['method']}', not '{method}'; use the configuration that the "
+            "run was trained with."
         )
     model, optimizer = (_read_tensors(path / name, header["sha256"].get(name)) for name in _TENSOR_FILES)
     return Checkpoint(path, step, model, optimizer, header["state"])

@@ -98,9 +98,9 @@ class Method:
         )
 
     def lasting(self, steps: int) -> Method:
-        """The same with another budget of steps."""
+        """The same with another budget: so many steps, whatever it was before."""
         companion = None if self.companion is None else self.companion.lasting(steps)
-        return replace(self, settings=replace(self.settings, steps=steps), companion=companion)
+        return replace(self, settings=self.settings.lasting(steps), companion=companion)
 
     def batches(self, scene: Scene, indices: Sequence[int] | Tensor, seed: int) -> RayBatches | PictureBatches:
         """What to train on or to check against: rays of many views, or whole pictures, as the renderer takes them."""

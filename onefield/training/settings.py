@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onefield.errors import UsageError
 
@@ -59,6 +59,10 @@ class TrainingSettings:
                 raise UsageError(f"training.{name} must be positive, got {value}.")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise UsageError(f"training.seconds must be positive, got {self.seconds}.")
+
+    def lasting(self, steps: int) -> TrainingSettings:
+        """The same with a budget of so many steps, whatever it was before."""
+        return replace(self, steps=steps, seconds=None)
 
     def progress(self, step: int, elapsed: float) -> float:
         """Share of the run that is done, in [0, 1], by time where a time budget is set."""

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from onefield import files
+from onefield.configs.runs import read_config
 from onefield.data.demo_scene import write_demo_scene
 from onefield.export.formats import read_mesh
 from onefield.tools.main import main
@@ -166,6 +167,25 @@ def test_a_full_disk(
     assert not left_over(run)
     assert load_checkpoint(run / "checkpoints").step == 3
     assert main(["train", str(run), "--resume", "--steps", "5"]) == 0
+
+
+@pytest.mark.parametrize(
+    "option", [["--method", "ngp"], ["--seed", "0"], ["--time", "9s"], ["--set", "a=1"], ["--downscale", "2"]]
+)
+def test_settings_that_a_resumed_run_does_not_take(
+    run: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    assert main(["train", str(run), "--resume", *option]) == 2
+    assert option[0] in sentence(capsys)
+
+
+def test_a_longer_budget_is_kept(run: Path) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("seconds: null", "seconds: 1000.0"))
+    assert main(["train", str(run), "--resume", "--steps", "5"]) == 0
+    assert load_checkpoint(run / "checkpoints").step == 5
+    training = read_config(RunFolder(run)).method.training
+    assert (training.steps, training.seconds) == (5, None)
 
 
 def test_a_scene_in_utm_coordinates(scene: Path, tmp_path: Path) -> None:
