@@ -18,7 +18,7 @@ from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
 from onefield.files import make_folder
 from onefield.kernels.system import describe_system
-from onefield.training.checkpoints import load_checkpoint
+from onefield.training.checkpoints import has_checkpoint, load_checkpoint
 from onefield.training.evaluation import Evaluation, evaluate
 from onefield.training.loop import Outcome, Progress, run_training
 from onefield.training.lpips import LpipsWeights
@@ -184,7 +184,7 @@ def open_run(path: str | Path, trained: bool = True) -> Run:
         require_opening_memory(config.method, scene)
     else:
         require_training_memory(config.method, scene, config.downscale)
-    method = config.method.build(scene, starting=False)
+    method = config.method.build(scene, starting=not trained and not has_checkpoint(folder.checkpoints))
     step = 0
     if trained:
         checkpoint = load_checkpoint(folder.checkpoints, method=method.name)

@@ -113,6 +113,11 @@ def save_checkpoint(
     return final
 
 
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether anything was saved there, sound or not."""
+    return bool(_saved(Path(folder)))
+
+
 def newest_state(folder: str | Path) -> tuple[int, dict] | None:
     """Step and plain data of the newest checkpoint, without its tensors and unchecked, for those who report on a run.
 
@@ -154,7 +159,7 @@ def load_checkpoint(
     chosen = [(number, path) for (number, _), path in saved if step in (None, number)]
     if not chosen:
         listed = ", ".join(str(number) for (number, _), _ in reversed(saved))
-        there = f"there are those of {listed}" if saved else "there are none"
+        there = f"there are those of {listed}" if saved else "there are none yet, so train on by --resume"
         raise DataError(f"{folder} has no checkpoint{'' if step is None else f' of step {step}'}; {there}.")
     broken = []
     for number, path in chosen:

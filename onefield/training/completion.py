@@ -218,6 +218,9 @@ def learn_completion(
         learner = _Learner.begun(recipe, solids, seed)
         if resume:
             learner.restore(run, recipe.field)
+        else:
+            # whatever stops it, there is something to go on from
+            learner.keep(run)
         learner.recipe = replace(learner.recipe, steps=learner.recipe.steps if steps is None else int(steps))
         learner.seconds = learner.seconds if steps is None and seconds is None else seconds
         return learner.run(run, observe or (lambda said: None), should_stop or (lambda: False))
@@ -305,11 +308,15 @@ class _Learner:
 
     def save(self, run: RunFolder) -> None:
         """A checkpoint, and the weights in a file of their own."""
+        self.keep(run)
+        Completion(self.network, self.recipe, tuple(self.names), self.step).save(run.path / WEIGHTS_FILE)
+
+    def keep(self, run: RunFolder) -> None:
+        """A checkpoint."""
         tensors: dict[str, Tensor] = self.optimizer.state_tensors() | {_GENERATOR_KEY: self.generator.get_state()}
         facts = {"recipe": asdict(self.recipe), "shapes": self.names, "elapsed": self.elapsed, "seconds": self.seconds}
         model = {name: tensor.detach() for name, tensor in self.network.state_dict().items()}
         save_checkpoint(run.checkpoints, self.step, model, tensors, facts, method=self.recipe.field)
-        Completion(self.network, self.recipe, tuple(self.names), self.step).save(run.path / WEIGHTS_FILE)
 
     def restore(self, run: RunFolder, name: str) -> None:
         """Takes over the newest checkpoint, to the same numbers.

@@ -17,7 +17,7 @@ from onefield.data.scene import Scene
 from onefield.errors import DivergedError, ResourceError
 from onefield.losses.term import Evidence
 from onefield.renderers.background import composite_alpha
-from onefield.training.checkpoints import load_checkpoint
+from onefield.training.checkpoints import has_checkpoint, load_checkpoint
 from onefield.training.distractors import WARM_UP
 from onefield.training.evaluation import QuickCheck
 from onefield.training.gaussian_editing import averaged_gaussians
@@ -93,7 +93,8 @@ def run_training(
 
     Args:
         folder: where checkpoints and metrics go.
-        resume: go on from the newest good checkpoint, to the same numbers as an unbroken run.
+        resume: go on from the newest good checkpoint, to the same numbers as an unbroken run; one that was stopped
+            before it saved any starts at its first step.
         observe: told after each step; the time that it takes is no training time.
         should_stop: asked after each step; True saves and ends the run.
 
@@ -103,7 +104,7 @@ def run_training(
     """
     batches = method.batches(scene, scene.train_indices, method.settings.seed)
     state = TrainingState.begin(method, batches)
-    if resume:
+    if resume and has_checkpoint(folder.checkpoints):
         state.restore(load_checkpoint(folder.checkpoints, method=method.name))
         folder.truncate_metrics(state.step)
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from onefield import files
 from onefield.configs.runs import read_config
@@ -177,6 +178,17 @@ def test_settings_that_a_resumed_run_does_not_take(
 ) -> None:
     assert main(["train", str(run), "--resume", *option]) == 2
     assert option[0] in sentence(capsys)
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint(
+    run: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    assert main(["evaluate", str(run)]) == 3
+    assert "train on by --resume" in sentence(capsys)
+    assert main(["train", str(run), "--resume"]) == 0
+    again, before = load_checkpoint(run / "checkpoints"), load_checkpoint(trained / "checkpoints")
+    assert all(torch.equal(tensor, again.model[name]) for name, tensor in before.model.items())
 
 
 def test_a_longer_budget_is_kept(run: Path) -> None:

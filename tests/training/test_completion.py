@@ -13,12 +13,14 @@ from onefield.fields.analytic import SphereField, TorusField
 from onefield.fields.field import Field
 from onefield.meshing.level_sets import extract_mesh
 from onefield.meshing.report import report_mesh
+from onefield.training import completion as completion_module
 from onefield.training.completion import (
     WEIGHTS_FILE,
     Completion,
     build_network,
     closed_solids,
     completion_recipe,
+    holds_completion,
     learn_completion,
     load_completion,
 )
@@ -129,6 +131,18 @@ def test_weights_of_another_kind_are_refused(tmp_path):
         load_completion(tmp_path / "broken.safetensors")
     with pytest.raises(DataError, match="does not exist; learn weights first"):
         load_completion(tmp_path / "nowhere")
+
+
+def test_what_is_stopped_in_its_first_step_can_be_gone_on_with(solids, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(completion_module, "draw_example", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn_completion(solids, tmp_path / "run", TINY)
+    monkeypatch.undo()
+    assert not holds_completion(tmp_path / "run")
+    assert learn_completion(solids, tmp_path / "run", TINY, steps=1, resume=True).completion.step == 1
 
 
 def test_budgets_and_folders_that_cannot_be(solids, tmp_path):
