@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from onefield.errors import DataError, UsageError
+from onefield.files import make_folder, require_place
 from onefield.tools.output import say, show
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def run_command(
 
     from onefield.export.formats import export_mesh
     from onefield.fields.evolving import EvolvingField
-    from onefield.files import make_folder, require_place
     from onefield.training.evolution import STEPS, evolve
 
     if frames < 2 or resolution < 1:

@@ -128,20 +128,20 @@ class _Loop:
         settings = self.state.method.settings
         started = time.monotonic() - self.state.elapsed
         self.last_save = self.state.elapsed
-        interrupted = False
+        compiles, interrupted = self.state.step == 0, False
         while self.state.progress < 1.0 and not interrupted:
             result = take_step(self.state)
-            if self.state.step == 1:
+            if compiles:
                 # the first step of a machine compiles kernels, which is no part of training
-                started = time.monotonic()
+                started, compiles = time.monotonic(), False
             self.state.elapsed = time.monotonic() - started
-            if result.trouble is None:
-                self.bad_steps = 0
-            else:
+            if result.trouble is not None:
                 self._recover(result.trouble)
-            if settings.validate_every and self.state.step % settings.validate_every == 0:
-                self.psnr = self.check.psnr(self.state.method)
-                self._record(result)
+            else:
+                self.bad_steps = 0
+                if settings.validate_every and self.state.step % settings.validate_every == 0:
+                    self.psnr = self.check.psnr(self.state.method)
+                    self._record(result)
             watched = time.monotonic()
             self._report(result)
             interrupted = self.should_stop()
@@ -154,10 +154,7 @@ class _Loop:
         return Outcome(self.state.step, self.state.elapsed, interrupted)
 
     def _save(self) -> None:
-        try:
-            self.state.save(self.folder.checkpoints)
-        except ResourceError as error:
-            _logger.warning("%s Training goes on; the previous checkpoint is whole.", error)
+        _tried(lambda: self.state.save(self.folder.checkpoints), "the previous checkpoint is whole")
         self.last_save = self.state.elapsed
 
     def _recover(self, trouble: str) -> None:
@@ -176,20 +173,20 @@ class _Loop:
         self.state.restore(load_checkpoint(self.folder.checkpoints, method=self.state.method.name))
         self.state.elapsed, self.state.rollbacks, self.state.rate_scale = elapsed, rollbacks, scale
         self.bad_steps = 0
+        _tried(lambda: self.folder.truncate_metrics(self.state.step), "what was measured behind that step stays")
         _logger.warning("Went back to step %d with learning rates times %g.", self.state.step, scale)
 
     def _record(self, result: StepResult) -> None:
-        self.folder.append_metrics(
-            {
-                "step": self.state.step,
-                "seconds": self.state.elapsed,
-                "loss": result.loss,
-                "terms": result.terms,
-                "held_out_psnr": self.psnr,
-                "rays": result.rays,
-                "samples": result.samples,
-            }
-        )
+        record = {
+            "step": self.state.step,
+            "seconds": self.state.elapsed,
+            "loss": result.loss,
+            "terms": result.terms,
+            "held_out_psnr": self.psnr,
+            "rays": result.rays,
+            "samples": result.samples,
+        }
+        _tried(lambda: self.folder.append_metrics(record), "what was measured now is not recorded")
 
     def _report(self, result: StepResult) -> None:
         state, share = self.state, self.state.progress
@@ -210,6 +207,14 @@ class _Loop:
                 remaining=state.elapsed * (1 - share) / share if share * state.elapsed > 0 else math.inf,
             )
         )
+
+
+def _tried(write: Callable[[], object], otherwise: str) -> None:
+    """Writes what training can go on without, or warns."""
+    try:
+        write()
+    except ResourceError as error:
+        _logger.warning("%s Training goes on; %s.", error, otherwise)
 
 
 def take_step(state: TrainingState) -> StepResult:

@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -237,7 +237,7 @@ class RunFolder:
     def logging(self) -> Iterator[None]:
         """Within the context everything that Onefield logs, from INFO on, is also added to log.txt."""
         with explain_write_errors(self.log):
-            handler = logging.FileHandler(self.log, encoding="utf-8")
+            handler = _LogFile(self.log, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("onefield")
         level = logger.level
@@ -248,7 +248,8 @@ class RunFolder:
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
-            handler.close()
+            with suppress(OSError):  # lines that a full disk did not take
+                handler.close()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -311,6 +312,13 @@ class RunFolder:
             os.replace(aside, self.lock)
             return
         aside.unlink(missing_ok=True)
+
+
+class _LogFile(logging.FileHandler):
+    """A log whose lines are left out where they can't be written: the run says what is wrong with the disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing, where the library would print a traceback."""
 
 
 def _file_name(name: str) -> str:

@@ -15,6 +15,7 @@ from onefield.losses.term import Evidence, LossTerm
 from onefield.training import state as state_module
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.loop import non_finite
+from onefield.training.run_folder import RunFolder
 
 SMALL = [
     "training.samples_per_step=2048",
@@ -65,6 +66,19 @@ def test_many_bad_steps_lead_back_and_on(scene: Path, tmp_path: Path, caplog: py
     assert any("Went back to step 0" in record.getMessage() for record in caplog.records)
 
 
+def test_going_back_takes_back_what_was_measured(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = _opened(scene, tmp_path / "run", 12, _poison_at(set(range(4, 9))))
+    settings = dataclasses.replace(opened.method.settings, validate_every=2)
+    opened = dataclasses.replace(opened, method=dataclasses.replace(opened.method, settings=settings))
+    seconds: list[float] = []
+    run(opened, observe=lambda progress: seconds.append(progress.elapsed))
+    records = opened.folder.read_metrics()
+    assert [record["step"] for record in records] == [2, 4, 6, 8, 10, 12]
+    assert all(record["loss"] is not None for record in records)
+    # the time that went into what was given up is spent
+    assert seconds == sorted(seconds)
+
+
 def test_lasting_trouble_ends_the_run(scene: Path, tmp_path: Path) -> None:
     opened = _opened(scene, tmp_path / "run", 100, _poison_at(set(range(2, 10**5))))
     with pytest.raises(DivergedError, match=r"diverged at step .*the loss stays non-finite"):
@@ -83,16 +97,19 @@ def test_a_full_disk_in_the_middle_is_told_and_training_goes_on(
     scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = _opened(scene, tmp_path / "run", 6, _poison_at(set()))
-    settings = dataclasses.replace(opened.method.settings, save_seconds=1e-6)
+    settings = dataclasses.replace(opened.method.settings, save_seconds=1e-6, validate_every=3)
     opened = dataclasses.replace(opened, method=dataclasses.replace(opened.method, settings=settings))
     whole, calls = state_module.save_checkpoint, iter(range(100))
 
+    def full(*arguments):
+        raise ResourceError("The disk is full while writing; free space there.")
+
     def failing(*arguments, **named):
-        if next(calls) in (2, 3):
-            raise ResourceError("The disk is full while writing a checkpoint; free space there.")
-        return whole(*arguments, **named)
+        return full() if next(calls) in (2, 3) else whole(*arguments, **named)
 
     monkeypatch.setattr(state_module, "save_checkpoint", failing)
+    monkeypatch.setattr(RunFolder, "append_metrics", full)
     assert run(opened).step == 6
-    assert sum("Training goes on" in record.getMessage() for record in caplog.records) == 2
+    assert sum("is not recorded" in record.getMessage() for record in caplog.records) == 2
+    assert sum("previous checkpoint is whole" in record.getMessage() for record in caplog.records) == 2
     assert load_checkpoint(opened.folder.checkpoints).step == 6

@@ -108,6 +108,14 @@ def test_what_is_logged_lands_in_the_log(run):
     assert logging.getLogger("onefield").level == logging.NOTSET
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_log_that_can_not_be_written_prints_no_traceback(run, capfd):
+    run.log.symlink_to("/dev/full")
+    with run.logging():
+        logging.getLogger("onefield.somewhere").info("resumed")
+    assert capfd.readouterr().err == ""
+
+
 def test_a_second_run_in_the_folder_is_refused_and_names_the_process(run):
     program = f"""
 import sys
