@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -121,6 +122,8 @@ def build_objective(weights: dict[str, float], field: Field) -> tuple[LossTerm, 
     for name, weight in weights.items():
         if name not in TERMS:
             raise UsageError(f"Unknown loss '{name}': {nearest_name(name, tuple(TERMS))}.")
+        if not 0 <= weight < math.inf:
+            raise UsageError(f"losses.{name} is a weight, 0 or more, got {weight}.")
         if weight == 0:
             continue
         quantity = _NEEDED_QUANTITY.get(name)

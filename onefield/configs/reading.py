@@ -98,7 +98,7 @@ def _from_union(kind: Any, plain: Any, path: str) -> Any:
         return from_plain(remaining, plain, path)
     by_kind = {alternative.kind: alternative for alternative in alternatives}
     chosen = plain.get("kind") if isinstance(plain, dict) else None
-    if chosen not in by_kind:
+    if not isinstance(chosen, str) or chosen not in by_kind:
         raise UsageError(f"Unknown '{_join(path, 'kind')}' {chosen!r}: {nearest_name(str(chosen), tuple(by_kind))}.")
     return _from_mapping(by_kind[chosen], {k: v for k, v in plain.items() if k != "kind"}, path)
 

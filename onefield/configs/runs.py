@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from onefield.training.loop import Outcome, Progress, run_training
 from onefield.training.lpips import LpipsWeights
 from onefield.training.method import Method
 from onefield.training.run_folder import RunFolder
+from onefield.training.settings import TrainingSettings
 from onefield.training.state import load_model
 
 SCHEMA = 1
@@ -106,13 +108,19 @@ def configure(
         UsageError: an unknown preset, key or value.
         DataError: the preset follows the scene, which can't be read.
     """
+    if not isinstance(scene, str | os.PathLike):
+        raise UsageError(f"A scene to train is the path of its dataset, got a {type(scene).__name__}; give its path.")
     config = suited(load_scene(Path(scene))) if method == AUTO else preset(method)
     if changes:
+        named = config.method
         config = changed(config, changes)
+        if config.method != named:
+            raise UsageError(f"'method' is the preset that a run begins with; choose one by --method {config.method}.")
     wanted = {"steps": steps, "seconds": seconds, "seed": seed}
-    training = replace(config.training, **{name: value for name, value in wanted.items() if value is not None})
+    given = {name: value for name, value in wanted.items() if value is not None}
     if steps is not None and seconds is None:
-        training = replace(training, seconds=None)
+        given["seconds"] = None
+    training = from_plain(TrainingSettings, to_plain(config.training) | given, "training")
     return RunConfig(str(Path(scene).resolve()), replace(config, training=training), downscale)
 
 

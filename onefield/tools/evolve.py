@@ -59,13 +59,14 @@ def run_command(
     from onefield.export.formats import export_mesh
     from onefield.fields.evolving import EvolvingField
     from onefield.training.evolution import STEPS, evolve
+    from onefield.training.seeds import checked_seed
 
     if frames < 2 or resolution < 1:
         raise UsageError(f"Give 2 or more --frames and 1 or more cells of --resolution, got {frames} and {resolution}.")
     start, plan = _planned(shape, other, by, amount, axis)
     folder = require_place(Path("evolutions") / shape.stem if to is None else to)
     say(f"{shape}: {start.description}")
-    torch.manual_seed(seed)
+    torch.manual_seed(checked_seed(seed))
     field = EvolvingField(plan.domain)
     evolution = evolve(start, plan.law, field, steps=STEPS if steps is None else steps, seed=seed, observe=say)
     make_folder(folder)

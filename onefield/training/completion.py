@@ -25,6 +25,7 @@ from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.point_fit import score_points
 from onefield.training.recipes import COMPLETION_NAMES, Recipe, Target
 from onefield.training.run_folder import RunFolder
+from onefield.training.seeds import cpu_generator
 from onefield.training.tensor_file import TensorFile
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -95,7 +96,7 @@ class Completion:
         began = time.perf_counter()
         field = self.network.complete(points.cloud.points, points.domain)
         fitted = Fitted(field, Target("occupancy", points.domain, 1, 0.0, 1.0), points.kind, (), {}, self.recipe)
-        figures = score_points(fitted.reconstruction(), points, torch.Generator().manual_seed(seed))
+        figures = score_points(fitted.reconstruction(), points, cpu_generator(seed))
         parameters = float(sum(p.numel() for p in self.network.parameters()))
         return replace(fitted, metrics=figures | {"seconds": time.perf_counter() - began, "parameters": parameters})
 
@@ -147,9 +148,7 @@ def closed_solids(shapes: dict[str, Shape], seed: int = 0) -> tuple[list[Solid],
     Raises:
         DataError: none is closed.
     """
-    solids = [
-        Solid.of(name, shape, torch.Generator().manual_seed(seed)) for name, shape in shapes.items() if is_closed(shape)
-    ]
+    solids = [Solid.of(name, shape, cpu_generator(seed)) for name, shape in shapes.items() if is_closed(shape)]
     if not solids:
         raise DataError(
             f"None of the meshes is closed ({', '.join(shapes)}), so none says what is inside; close their holes first."
@@ -248,7 +247,7 @@ class _Learner:
         parameters = dict(network.named_parameters())
         groups, rates = dict.fromkeys(parameters, "network"), {"network": GroupRate(recipe.network_rate)}
         optimizer = Adam(parameters, groups, rates, beta2=_BETA2, epsilon=_EPSILON)
-        return _Learner(recipe, solids, network, optimizer, torch.Generator().manual_seed(seed))
+        return _Learner(recipe, solids, network, optimizer, cpu_generator(seed))
 
     @property
     def names(self) -> list[str]:

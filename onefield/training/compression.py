@@ -37,6 +37,7 @@ from onefield.training.fit_samples import SignalSamples
 from onefield.training.fit_steps import FitBudget, train
 from onefield.training.fitted import Fitted, rebuilt
 from onefield.training.joint_rounding import Curvature, curvature_of
+from onefield.training.seeds import cpu_generator
 
 LEAST_BITS, MOST_BITS = 1.0, 16.0
 # Places and random signs by which derivatives are measured; with them steps are right to a few percent.
@@ -197,7 +198,7 @@ def _tuned(
     function, row = field_function(field), _row(field)
     order = np.arange(len(row)) if curvature is None else curvature.order
     rates = {name: _TUNING_RATE * getattr(recipe, name) for name in ("encoding_rate", "network_rate")}
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     for share in _FIXED_SHARES:
         fixed = np.zeros(len(row), bool)
         fixed[order[len(row) - round(share * len(row)) :]] = True
@@ -313,7 +314,7 @@ def _sensitivities(fitted: Fitted, seed: int) -> np.ndarray:
 
     The square of a sum with random signs has the sum of squares as its mean (Hutchinson 1990).
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     name, parameters = fitted.target.quantity, [p for _, p in _learned(fitted.field)]
     points = fitted.target.domain.from_unit(torch.rand(_PLACES, fitted.target.domain.dimension, generator=generator))
     sums = np.zeros(len(parameters))
@@ -332,7 +333,7 @@ def _sensitivities(fitted: Fitted, seed: int) -> np.ndarray:
 @torch.no_grad()
 def difference(fitted: Fitted, other: Fitted, seed: int = 0) -> float:
     """Root mean square difference of two fits' values over the domain, in parts of the target's whole range."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     places = torch.rand(_COMPARED, fitted.target.domain.dimension, generator=generator)
     points = fitted.target.domain.from_unit(places)
     # the scale is half the range

@@ -25,6 +25,7 @@ from onefield.losses.level_set import mean_curvature_residual, morphing_residual
 from onefield.meshing.level_sets import extract_mesh
 from onefield.training.fit_samples import shape_samples
 from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.seeds import cpu_generator
 from onefield.types import Mesh
 
 STEPS = 1000
@@ -211,7 +212,7 @@ def evolve(
     """
     if steps < 1:
         raise UsageError(f"An evolution needs a positive number of steps, got {steps}.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     if field is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -43,6 +43,7 @@ from onefield.training.recipes import (
     recipe_for,
     target_of,
 )
+from onefield.training.seeds import cpu_generator
 from onefield.training.slices import plan_slices, plane_agreement, train_slices
 from onefield.training.tasks import Task, task_named
 from onefield.training.tasks.task import Evidence
@@ -89,7 +90,8 @@ def fit(
         ResourceError: the machine has less memory than the fit needs.
         DivergedError: loss or gradients were not finite ten times in a row.
     """
-    loaded, chosen, budget = _loaded(signal), methods_of(methods), FitBudget(steps, seconds, observe)
+    _check_parts(field, task)
+    loaded, chosen, budget = _loaded(signal), methods_of(methods or ()), FitBudget(steps, seconds, observe)
     if parameters is not None:
         _check_sizable(field, loaded, chosen)
     if task is not None:
@@ -102,6 +104,13 @@ def fit(
         _refuse(chosen, "Pictures are, by tiles,")
         return _fit_tiles(loaded, field, budget, seed)
     return _fit_whole(loaded, field, chosen, budget, parameters, seed)
+
+
+def _check_parts(field: str | Recipe | Field, task: str | Task | None) -> None:
+    if not isinstance(field, str | Recipe | Field):
+        raise UsageError(f"A field is a name, a recipe or a Field, got {field!r}; 'auto' takes a fitting one.")
+    if not isinstance(task, str | Task | None):
+        raise UsageError(f"A task is a name or a Task, got {task!r}; None fits the signal itself.")
 
 
 def _check_sizable(
@@ -127,7 +136,7 @@ def _fit_whole(
     parameters: int | None,
     seed: int,
 ) -> Fitted:
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     by_recipe = not isinstance(field, Field)
     recipe = _recipe_of(field, loaded, parameters=parameters)
     target = target_of(loaded, recipe.field)
@@ -255,7 +264,7 @@ def _fit_task(
         raise UsageError(
             f"The task '{task.name}' is about signals on a grid in memory, but this is {signal.description}."
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     problem = task.problem(signal, generator)
     recipe = _recipe_of(field, problem.guide, problem.places, parameters)
     target = target_of(problem.guide, recipe.field)
@@ -282,7 +291,7 @@ def _fit_tiles(image: TiledImage, field: str | Recipe | Field, budget: FitBudget
     _check_memory(field, recipe, target, image, (POOL + 1) * image.tile**2 * image.channels)
     trained = _start(field, recipe, target, seed)
     refuse_posterior(trained, "A picture read by tiles")
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     facts = train(trained, TileSamples(image, target.scale, generator), recipe, budget, FitParts())
     fitted = Fitted(trained, target, image.kind, image.shape, facts, _kept(field, recipe))
     return _with_metrics(fitted, score_tiles(fitted, image, generator))
@@ -291,7 +300,7 @@ def _fit_tiles(image: TiledImage, field: str | Recipe | Field, budget: FitBudget
 def _fit_slices(slices: Slices, field: str | Recipe | Field, budget: FitBudget, seed: int) -> Fitted:
     if not isinstance(field, str):
         raise UsageError(f"Slices are fitted by fields of Onefield's own, got a {type(field).__name__}; take 'auto'.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     recipe, target = plan_slices(field, slices)
     trained = initial_field(recipe, target, seed)
     facts = train_slices(trained, recipe, slices, budget, generator)

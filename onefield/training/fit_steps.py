@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -39,8 +40,8 @@ class FitBudget:
 
     def __post_init__(self) -> None:
         for name, budget in (("steps", self.steps), ("seconds", self.seconds)):
-            if budget is not None and not (math.isfinite(budget) and budget > 0):
-                raise UsageError(f"fit needs a positive number of {name}, got {budget}.")
+            if budget is not None and not (isinstance(budget, Real) and math.isfinite(budget) and budget > 0):
+                raise UsageError(f"fit needs a positive number of {name}, got {budget!r}.")
 
     def steps_of(self, recipe: Recipe) -> int:
         """Steps after which learning rates have fallen, where no time limits them."""

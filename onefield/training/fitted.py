@@ -58,7 +58,11 @@ class Fitted:
 
     def __call__(self, points: Float[Tensor, "*b d"] | ArrayLike) -> Tensor:
         """Values ``*b c``, distances or occupancies ``*b``, closest points ``*b 3`` at coordinates of the domain, x
-        first."""
+        first.
+
+        Raises:
+            UsageError: no points, or of another dimension.
+        """
         return self._answer(points, self.target.quantity)
 
     def deviation(self, points: Float[Tensor, "*b d"] | ArrayLike) -> Float[Tensor, "*b c"]:
@@ -66,16 +70,14 @@ class Fitted:
         plus and minus 1.96 times it hold 95 % of them.
 
         Raises:
-            UsageError: the field tells none.
+            UsageError: the field tells none, no points, or of another dimension.
         """
         return self._answer(points, "deviation")
 
     @torch.no_grad()
     def _answer(self, points: Float[Tensor, "*b d"] | ArrayLike, name: str) -> Tensor:
-        points = torch.as_tensor(points)
+        points = _tensor_of(points)
         flat = points.reshape(-1, *(points.shape[-1:] or (1,)))
-        # fits are in single precision, whatever numbers the coordinates are; complex ones the field refuses itself
-        flat = flat if flat.is_complex() else flat.float()
         parts = [getattr(self.field.query(part, want=(name,)), name) for part in flat.split(_CHUNK)]
         answer = torch.cat(parts)
         return answer.reshape((*points.shape[:-1], *answer.shape[1:]))
@@ -150,6 +152,18 @@ class Fitted:
             "metrics": self.metrics,
             **({} if self.rate is None else {"rate": self.rate}),
         }
+
+
+def _tensor_of(points: Float[Tensor, "*b d"] | ArrayLike) -> Tensor:
+    """Points in single precision, as fits are, whatever numbers they are; complex ones the field refuses itself."""
+    try:
+        numbers = torch.as_tensor(points)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"Points are a tensor, an array or rows of as many numbers each, got {type(points).__name__} "
+            f"({first_line(error)})."
+        ) from error
+    return numbers if numbers.is_complex() else numbers.float()
 
 
 def rebuilt(facts: object, path: str | Path) -> Fitted:

@@ -17,6 +17,7 @@ from onefield.fields.field import Field
 from onefield.fields.held_coordinates import HeldCoordinates
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.recipes import Recipe, Target, build_field, initial_field, recipe_for
+from onefield.training.seeds import cpu_generator
 from onefield.training.tensor_file import TensorFile
 from onefield.types import Bounds
 
@@ -84,7 +85,7 @@ class GradientOriginDecoder:
         amounts, axes = torch.linalg.eigh(self.covariance.double())
         # rounding may leave the smallest variances just below 0
         spread = (axes * amounts.clamp(min=0).sqrt()).to(self.mean)
-        normal = torch.randn(count, len(self.mean), generator=torch.Generator().manual_seed(seed))
+        normal = torch.randn(count, len(self.mean), generator=cpu_generator(seed))
         return self.mean + normal @ spread.T
 
     def save(self, path: str | Path) -> None:
@@ -220,7 +221,7 @@ def _descend(
 ) -> None:
     code, steps, batch, rate = sizes
     length = code_step(target, len(points), len(points))
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     parameters = dict(decoder.named_parameters())
     optimizer = Adam(
         parameters, dict.fromkeys(parameters, "all"), {"all": GroupRate(rate)}, beta2=_BETA2, epsilon=_EPSILON

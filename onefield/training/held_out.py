@@ -20,9 +20,10 @@ from torch.nn import functional
 from onefield.cameras import Picture
 from onefield.data.scene import Scene
 from onefield.training.appearance import PRIOR_WEIGHT
-from onefield.training.method import Method, cpu_generator
+from onefield.training.method import Method
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.poses import PoseRefinement, moved_cameras, moved_rays
+from onefield.training.seeds import cpu_generator
 from onefield.types import Rays
 
 WHOLE = "whole pictures"

@@ -17,6 +17,7 @@ from onefield.training.field_function import Weights, field_function, weights_of
 from onefield.training.fit_methods.learned_start import LearnedStart
 from onefield.training.optimizer import Adam, GroupRate
 from onefield.training.recipes import Recipe, Target, initial_field, recipe_for, target_of
+from onefield.training.seeds import cpu_generator
 
 RULES = ("reptile", "maml")
 _REPORTS = 20
@@ -126,7 +127,7 @@ def learn_start(
         raise UsageError("A start is learned from one signal or more, all of the same axes and channels.")
     recipe = recipe_for(field, signals[0]) if isinstance(field, str) else field
     trained = initial_field(recipe, Target("value", signals[0].domain, signals[0].channels, 0.0, 1.0), seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     tasks = [Task(signal, trained) for signal in signals]
     learn = _reptile if lessons.rule == "reptile" else _maml
     weights = learn(trained, tasks, lessons, generator, observe or (lambda said: None))

@@ -135,8 +135,3 @@ class Method:
         for group, module in (("poses", self.poses), ("appearance", self.appearance)):
             group_of |= {id(parameter): group for parameter in (() if module is None else module.parameters())}
         return {name: group_of.get(id(p), "network") for name, p in self.model().named_parameters()}
-
-
-def cpu_generator(seed: int) -> torch.Generator:
-    """The source of all random numbers of a run."""
-    return torch.Generator().manual_seed(seed)

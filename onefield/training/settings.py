@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 
 from onefield.errors import UsageError
+from onefield.training.seeds import checked_seed
+
+_FINITE = sys.float_info.max
+# Least and greatest value of what need not be above 0.
+_RANGES = {
+    "network_decay": (0.0, _FINITE),
+    "warmup": (0.0, 1.0),
+    "final_rate": (0.0, 1.0),
+    "decay_start": (0.0, 1.0),
+    # a mean with none of the newest in it has no bias that could be taken out
+    "beta2": (0.0, math.nextafter(1.0, 0.0)),
+    "validate_every": (0.0, _FINITE),
+    "save_seconds": (0.0, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,10 @@ class TrainingSettings:
                 raise UsageError(f"training.{name} must be positive, got {value}.")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise UsageError(f"training.seconds must be positive, got {self.seconds}.")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"training.{name} must lie between {least:g} and {most:g}, got {getattr(self, name)}.")
+        checked_seed(self.seed)
 
     def lasting(self, steps: int) -> TrainingSettings:
         """The same with a budget of so many steps, whatever it was before."""

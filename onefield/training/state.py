@@ -12,8 +12,9 @@ from onefield.data.batches import RayBatches
 from onefield.data.picture_batches import PictureBatches
 from onefield.errors import DataError
 from onefield.training.checkpoints import Checkpoint, save_checkpoint
-from onefield.training.method import Method, cpu_generator
+from onefield.training.method import Method
 from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.seeds import cpu_generator
 
 _GENERATOR_KEY = "generator"
 _BATCHES_PREFIX = "batches."

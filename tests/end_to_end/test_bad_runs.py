@@ -93,6 +93,10 @@ def test_a_truncated_image(scene: Path, tmp_path: Path, capsys: pytest.CaptureFi
         ("background=withe", "did you mean 'white'"),
         ("losses.hubre=1", "did you mean 'huber'"),
         ("field.kind=hsah", "did you mean 'hash'"),
+        ("field.kind=[1]", "Unknown 'field.kind' [1]"),
+        ("method=npg", "choose one by --method"),
+        ("losses.huber=.nan", "losses.huber is a weight, 0 or more, got nan"),
+        ("training.seed=99999999999999999999", "A seed is a whole number"),
     ],
 )
 def test_values_of_the_wrong_kind(

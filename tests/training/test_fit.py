@@ -176,3 +176,31 @@ def test_files_for_people(tmp_path):
     assert len(write_fit(fit(clip, "siren", steps=2), tmp_path / "clip")) == 3
     block = signal_of(np.zeros((4, 5, 6)), "volume")
     assert write_fit(fit(block, "siren", steps=2), tmp_path / "block")[-1].name == "reconstruction.npy"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"steps": "3"}, "positive number of steps, got '3'"),
+        ({"seconds": [1]}, "positive number of seconds"),
+        ({"seed": "3"}, "seed is a whole number"),
+        ({"seed": -1}, "seed is a whole number"),
+        ({"seed": 2**70}, "seed is a whole number"),
+        ({"parameters": "3000"}, "number of parameters, got '3000'"),
+        ({"parameters": math.nan}, "parameters or more"),
+        ({"methods": [3]}, "names or objects"),
+        ({"task": 3}, "task is a name"),
+        ({"field": None}, "field is a name"),
+        ({"field": torch.nn.Linear(2, 3)}, "field is a name"),
+    ],
+)
+def test_arguments_of_other_types_are_named(given, words):
+    with pytest.raises(UsageError, match=words):
+        fit(torch.rand(4, 4, 3), **{"field": "siren", "steps": 1} | given)
+
+
+def test_what_is_no_points_is_named():
+    fitted = fit(torch.rand(4, 4, 3), "siren", steps=1)
+    for points in (None, "here", [[1.0, 2.0], [3.0]]):
+        with pytest.raises(UsageError, match="Points are a tensor, an array or rows"):
+            fitted(points)

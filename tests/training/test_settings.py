@@ -27,3 +27,12 @@ def test_impossible_budgets_are_refused() -> None:
         TrainingSettings(steps=0)
     with pytest.raises(UsageError, match=r"training\.seconds"):
         TrainingSettings(seconds=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("final_rate", -1.0), ("warmup", float("nan")), ("decay_start", 2.0), ("beta2", 1.0), ("validate_every", -1)],
+)
+def test_impossible_schedules_are_refused(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"training\.{name} must lie between 0 and .*, got {value}"):
+        TrainingSettings(**{name: value})

@@ -32,7 +32,7 @@ def preset(name: str) -> MethodConfig:
         UsageError: there is none; the nearest name is given.
     """
     if name not in PRESETS:
-        raise UsageError(f"Unknown method '{name}': {nearest_name(name, (AUTO, *PRESETS))}.")
+        raise UsageError(f"Unknown method '{name}': {nearest_name(str(name), (AUTO, *PRESETS))}.")
     return PRESETS[name]
 
 

@@ -12,6 +12,7 @@ from torch.func import functional_call, jacrev, vmap
 
 from onefield.errors import DivergedError, UsageError
 from onefield.fields.field import Field
+from onefield.training.seeds import cpu_generator
 
 # A field's values at one point, and what a law says of it there.
 PointFunction = Callable[[Float[Tensor, "d"]], Float[Tensor, "c"]]
@@ -100,7 +101,7 @@ def solve(
             f"Solving equations takes conditions, and a field of at most {MOST_PARAMETERS} parameters, got "
             f"{len(conditions)} and {count}; take a narrower network."
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     damping, reached = _DAMPING, float("inf")
     for _ in range(iterations):
         placed = [(each, each.points(generator)) for each in conditions]

@@ -8,6 +8,7 @@ from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.heads.value import ValueHead
 from onefield.fields.networks.siren import Siren
+from onefield.training.seeds import checked_seed
 from onefield.types import Bounds
 
 
@@ -20,6 +21,6 @@ def sine_field(
         w0: of the `Siren`, about the radians that the solution turns through over half of the domain's side.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(checked_seed(seed))
         network = Siren(domain.dimension, channels, width, hidden_layers, w0)
     return ComposedField(domain, IdentityEncoding(domain.dimension), network, [ValueHead()]).double()

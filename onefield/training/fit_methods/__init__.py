@@ -65,8 +65,10 @@ def methods_of(chosen: Sequence[str | FitMethod]) -> list[FitMethod]:
     """
     found = []
     for each in (chosen,) if isinstance(chosen, str | FitMethod) else chosen:
-        if not isinstance(each, str):
+        if isinstance(each, FitMethod):
             found.append(each)
+        elif not isinstance(each, str):
+            raise UsageError(f"Methods of fitting are names or objects such as Teaching(), got {each!r}.")
         elif each.endswith(_START_SUFFIX):
             found.append(load_start(each))
         elif each in _METHODS:

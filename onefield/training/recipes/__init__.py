@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
 
 import torch
 
@@ -34,6 +35,7 @@ from onefield.training.recipes.recipe import (
 )
 from onefield.training.recipes.siren import SIREN
 from onefield.training.recipes.slices import orex_field, slice_grid_field
+from onefield.training.seeds import checked_seed
 
 __all__ = [
     "CLOSEST_POINT_NAME",
@@ -135,6 +137,8 @@ def _representation(name: str) -> Representation | None:
 
 def _sized(representation: Representation, recipe: Recipe, signal: Signal | Shape | Points, parameters: int) -> Recipe:
     """The largest field that a number of parameters allows, by doubling and halving of its size."""
+    if not isinstance(parameters, Real):
+        raise UsageError(f"A field's size is a number of parameters, got {parameters!r}.")
     name, target = representation.name, target_of(signal, representation.name)
     if isinstance(signal, Points) and name in SOLVED_NAMES:
         raise UsageError(f"'{name}' has the size that its points ask for; size 'hash' or 'siren'.")
@@ -148,7 +152,7 @@ def _sized(representation: Representation, recipe: Recipe, signal: Signal | Shap
         return sized, sum(p.numel() for p in field.parameters())
 
     chosen, count = at(1)
-    if count > parameters:
+    if not count <= parameters:
         raise UsageError(
             f"'{name}' needs {count} parameters or more for this {signal.kind}, got {parameters}; allow more, or take "
             "another field."
@@ -192,7 +196,7 @@ def build_field(name: str, options: dict[str, float], target: Target) -> Field:
 def initial_field(recipe: Recipe, target: Target, seed: int) -> Field:
     """An untrained field of a recipe, leaving the caller's random numbers alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(checked_seed(seed))
         return build_field(recipe.field, recipe.options, target)
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from onefield.errors import UsageError
+from onefield.training.seeds import cpu_generator
 from onefield.training.weight_space.layers import Layout, layer_sizes, layers_of, rows_of, tensor_scales
 from onefield.training.weight_space.learning import Sitting, digest, learn
 
@@ -129,7 +130,7 @@ class WeightDiffusion:
             steps: of sampling, at most those of the schedule.
             seed: of the noise that they begin with.
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = cpu_generator(seed)
         noisy = torch.randn(count, len(self.mean), generator=generator)
         last = len(self.schedule.kept) - 1
         stations = [*torch.linspace(last, 0, min(steps, last + 1)).round().int().tolist(), -1]

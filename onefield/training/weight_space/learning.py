@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from onefield.errors import UsageError
 from onefield.training.optimizer import Adam, GroupRate
+from onefield.training.seeds import cpu_generator
 from onefield.training.tensor_file import TensorFile
 from onefield.training.weight_space.stored import named
 
@@ -78,7 +79,7 @@ def learn(
     optimizer = Adam(
         parameters, dict.fromkeys(parameters, "network"), {"network": GroupRate(rate)}, beta2=_BETA2, epsilon=_EPSILON
     )
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     known = json.loads(json.dumps({"steps": steps, "seed": seed} | dict(settings)))
     first = 0
     if sitting is not None and sitting.path.exists():

@@ -12,6 +12,7 @@ from torch import Tensor
 from onefield.errors import UsageError
 from onefield.training.field_dataset import FieldDataset, with_weights
 from onefield.training.fitted import Fitted
+from onefield.training.seeds import cpu_generator
 
 # One field in so many is held out.
 _HELD = 4
@@ -31,7 +32,7 @@ def held_out(dataset: FieldDataset, seed: int = 0) -> tuple[Int[Tensor, "n"], In
             f"A model of weights needs {LEAST_FIELDS} fields or more, a quarter of them to be tested with, got "
             f"{len(dataset)}; fit more signals."
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = cpu_generator(seed)
     known, held, turn = [], [], 0
     for label in sorted(set(dataset.labels)):
         rows = torch.tensor([row for row, each in enumerate(dataset.labels) if each == label])
