@@ -224,11 +224,16 @@ def _begun(place: Path, settings: dict, resume: bool) -> Path:
             if former.get(key) != value:
                 raise UsageError(f"{place} was begun with {key} {former.get(key)}, not {value}; go on with that.")
         return place
-    if place.is_dir() and any(place.iterdir()):
+    if place.is_dir() and not _holds_nothing(place):
         raise UsageError(f"{place} is not empty; give a new folder, or go on with what is there by --resume.")
     make_folder(place / FIELDS_FOLDER)
     write_atomically(place / SETTINGS_FILE, json.dumps(settings, indent=1).encode())
     return place
+
+
+def _holds_nothing(place: Path) -> bool:
+    """Whether a folder is empty, or holds no more than the settings of a dataset that was given up before its start."""
+    return {path.name for path in place.iterdir()} <= {SETTINGS_FILE, FIELDS_FOLDER} and not _field_files(place)
 
 
 def _read_settings(place: Path) -> dict:

@@ -21,7 +21,7 @@ import torch
 from onefield.data.signals import Shape, Signal, load_signal
 from onefield.data.synthetic_signals import SYNTHETIC_SIGNALS, cutoff, synthetic_signal
 from onefield.errors import DataError, OnefieldError, UsageError, nearest_name
-from onefield.files import make_folder
+from onefield.files import explain_write_errors, make_folder, write_atomically
 from onefield.kernels.threads import use_threads
 from onefield.training.fit import fit
 from onefield.training.metrics import intersection_over_union, psnr
@@ -143,8 +143,13 @@ def plan(
     """All combinations; signals without a band have one of each.
 
     Raises:
-        UsageError: an unknown signal, task, field or file, a band outside [0, 1], a side below 4, or nothing to do.
+        UsageError: an unknown signal, task, field or file, a band outside [0, 1], a side below 4, a number of
+            parameters or a rate that is not positive, or nothing to do.
     """
+    for name, values in (("parameters", parameters), ("learning rates", rates)):
+        for value in values:
+            if not 0 < value < math.inf:
+                raise UsageError(f"Fields are compared at positive {name}, got {value}.")
     for task in tasks:
         if task not in POSED_TASKS:
             raise UsageError(f"Unknown task '{task}': {nearest_name(task, POSED_TASKS)}.")
@@ -218,9 +223,12 @@ def run_cell(cell: Cell) -> Result:
         return Result(error=str(error))
     sampled = truth.known()
     answer, expected = fitted(truth.points(sampled)), truth.at(sampled)
+    figure = psnr(answer, expected, truth.value_range)
+    if math.isnan(figure):
+        return Result(error="The field answers values that are not finite.")
     binary = bool(((expected == 0) | (expected == 1)).all())
     return Result(
-        psnr=psnr(answer, expected, truth.value_range),
+        psnr=figure,
         mean_psnr=psnr(expected.mean(0).expand_as(expected), expected, truth.value_range),
         iou=intersection_over_union(answer > 0.5, expected > 0.5) if binary else None,
         parameters=int(fitted.metrics["parameters"]),
@@ -252,12 +260,11 @@ def run_cells(
     left = [cell for cell in dict.fromkeys(cells) if cell not in finished]
     told = observe or (lambda done, total: None)
     told(0, len(left))
-    with path.open("a", encoding="utf-8") as file:
-        for done, (cell, result) in enumerate(_results(left, processes), start=1):
+    for done, (cell, result) in enumerate(_results(left, processes), start=1):
+        with explain_write_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"cell": asdict(cell), "result": asdict(result)}) + "\n")
-            file.flush()
-            finished[cell] = result
-            told(done, len(left))
+        finished[cell] = result
+        told(done, len(left))
     return {cell: finished[cell] for cell in cells}
 
 
@@ -297,7 +304,7 @@ def _read(path: Path) -> dict[Cell, Result]:
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
-        path.write_bytes(whole)
+        write_atomically(path, whole)
     cells, results = {each.name for each in fields(Cell)}, {each.name for each in fields(Result)}
     found = {}
     for line in whole.decode("utf-8", errors="replace").splitlines():

@@ -63,6 +63,14 @@ def test_a_stopped_dataset_goes_on_to_the_same_fields(folder, tmp_path):
     assert torch.equal(again.weights, whole.weights)
 
 
+def test_what_was_given_up_before_its_start_is_in_nobodys_way(folder, tmp_path):
+    signals = dict(list(signal_files(folder).items())[:1])
+    for wrong in ({"steps": 0}, {"field": "sirn"}, {"parameters": 3}):
+        with pytest.raises(UsageError):
+            fit_dataset(signals, tmp_path / "out", **{"parameters": 300, "steps": 2} | wrong)
+    assert len(fit_dataset(signals, tmp_path / "out", parameters=300, steps=2)) == 1
+
+
 def test_the_common_start_finds_a_ball_sooner_than_random_numbers_do(tmp_path):
     places = (np.stack(np.mgrid[0:14, 0:14, 0:14], -1) + 0.5) / 7 - 1
     radii = {name: np.linalg.norm(places, axis=-1)[..., None] for name in ("0.6", "0.7")}

@@ -11,7 +11,7 @@ import pytest
 import torch
 import trimesh
 
-from onefield.errors import UsageError
+from onefield.errors import ResourceError, UsageError
 from onefield.training import signal_bench
 from onefield.training.signal_bench import Cell, Result, by_rate, plan, run_cell, run_cells, summarised, truth_of
 
@@ -27,6 +27,8 @@ def test_a_plan_has_every_combination_once_and_bands_where_there_are_any():
         ({"signals": ["star"], "names": ["sirn"]}, "'siren'"),
         ({"signals": ["star"], "names": ["siren"], "tasks": ["paint"]}, "'inpaint'"),
         ({"signals": [], "names": ["siren"]}, "Nothing to compare"),
+        ({"signals": ["star"], "names": ["siren"], "rates": [np.nan]}, "positive learning rates, got nan"),
+        ({"signals": ["star"], "names": ["siren"], "parameters": [0]}, "positive parameters, got 0"),
     ):
         with pytest.raises(UsageError, match=words):
             plan(**wish)
@@ -58,6 +60,22 @@ def test_a_stopped_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     assert [result.psnr for result in results.values()] == [0, 1, 2, 3]
     assert told == [(0, 2), (1, 2), (2, 2)]
     assert [json.loads(line)["cell"]["seed"] for line in lines.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+def test_a_field_that_runs_away_has_no_figure(monkeypatch):
+    monkeypatch.setattr(
+        signal_bench, "fit", lambda *asked, **named: lambda points: torch.full((len(points), 1), np.nan)
+    )
+    result = run_cell(CELL)
+    assert result.psnr is None
+    assert "not finite" in result.error
+
+
+def test_results_that_can_not_be_written_end_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(signal_bench, "run_cell", lambda cell: Result(psnr=1.0))
+    (tmp_path / "cells.jsonl").symlink_to(tmp_path / "nowhere" / "cells.jsonl")
+    with pytest.raises(ResourceError, match=r"cells\.jsonl can't be written"):
+        run_cells([CELL], tmp_path)
 
 
 def test_two_processes_find_what_one_does(tmp_path):
