@@ -19,7 +19,7 @@ from onefield.data.scene import Scene
 from onefield.errors import DataError, UsageError
 from onefield.files import make_folder
 from onefield.kernels.system import describe_system
-from onefield.training.checkpoints import has_checkpoint, load_checkpoint
+from onefield.training.checkpoints import has_checkpoint, load_checkpoint, newest_state
 from onefield.training.evaluation import Evaluation, evaluate
 from onefield.training.loop import Outcome, Progress, run_training
 from onefield.training.lpips import LpipsWeights
@@ -80,7 +80,14 @@ class Run:
     step: int
 
     def lasting(self, steps: int) -> Run:
-        """The same with a budget of so many steps, which its folder tells from when it is trained on."""
+        """The same with a budget of so many steps, which its folder tells from when it is trained on.
+
+        Raises:
+            UsageError: more are done already.
+        """
+        done, _ = newest_state(self.folder.checkpoints) or (0, {})
+        if done > steps:
+            raise UsageError(f"{self.folder.path} has done {done} steps already, got a budget of {steps}; give more.")
         training = self.config.method.training.lasting(steps)
         config = replace(self.config, method=replace(self.config.method, training=training))
         return replace(self, config=config, method=self.method.lasting(steps))

@@ -24,6 +24,7 @@ from onefield.tools.signals import StopSignals
 from onefield.tools.surface import exported_if_any
 from onefield.tools.view import field_page
 from onefield.training.loop import Outcome, Progress
+from onefield.training.run_folder import RunFolder
 from onefield.viewing.gate import LOCAL, Gate
 from onefield.viewing.page import FieldPage
 from onefield.viewing.server import serving
@@ -95,6 +96,8 @@ def _posed(scene: Path) -> Path:
     from onefield.data.formats import recognise
     from onefield.data.structure_from_motion.photos import is_photos_or_video
 
+    if RunFolder.is_run(scene):
+        raise UsageError(f"{scene} is a run, not a dataset; go on with it by --resume.")
     if recognise(scene) is not None or not is_photos_or_video(scene):
         return scene
     from onefield.data.structure_from_motion.processing import Request

@@ -195,13 +195,20 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint(
     assert all(torch.equal(tensor, again.model[name]) for name, tensor in before.model.items())
 
 
-def test_a_longer_budget_is_kept(run: Path) -> None:
+def test_a_longer_budget_is_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("seconds: null", "seconds: 1000.0"))
     assert main(["train", str(run), "--resume", "--steps", "5"]) == 0
     assert load_checkpoint(run / "checkpoints").step == 5
     training = read_config(RunFolder(run)).method.training
     assert (training.steps, training.seconds) == (5, None)
+    assert main(["train", str(run), "--resume", "--steps", "4"]) == 2
+    assert "has done 5 steps already" in sentence(capsys)
+
+
+def test_a_run_that_is_trained_as_if_it_were_a_dataset(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(run)]) == 2
+    assert "is a run, not a dataset; go on with it by --resume" in sentence(capsys)
 
 
 def test_a_scene_in_utm_coordinates(scene: Path, tmp_path: Path) -> None:
