@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -37,7 +38,10 @@ _RECORD = struct.Struct("<II")
 _AXES_RECORD, _UNSPECIFIED_AXES, _USUAL_AXES = 0xADBE0003, 0, 4
 # Real sets pack to a third or so; nothing that packs this well is one.
 _MOST_RATIO = 1024
+# Of a position, in all and, usually, behind the point.
 _POSITION_BITS, _FRACTION_BITS = 24, 12
+# Steps of positions in the least deviation of most Gaussians: fewer show in small scenes.
+_STEPS_A_DEVIATION = 4
 _COLOR_SCALE = 0.15
 # Steps that harmonics are rounded to, of 256: five bits in degree 1, four above.
 _STEPS = (8, 16, 16)
@@ -51,14 +55,8 @@ _COMPONENT_MASK = (1 << 9) - 1
 def write(gaussians: Gaussians, file: BinaryIO) -> tuple[str, ...]:
     """Version 3."""
     means = gaussians.means.detach().double().numpy() * _FLIP
-    fixed = np.rint(means * (1 << _FRACTION_BITS))
-    limit = (1 << (_POSITION_BITS - 1)) - 1
-    if np.abs(fixed).max() > limit:
-        raise DataError(
-            f"SPZ holds positions up to {limit >> _FRACTION_BITS}, but one lies at {np.abs(means).max():.0f}; scale "
-            "the set, or write .ply."
-        )
-    fixed = fixed.astype("<i4")
+    fraction_bits = _fraction_bits(gaussians)
+    fixed = np.rint(means * (1 << fraction_bits)).astype("<i4")
     positions = np.stack([fixed >> shift & 0xFF for shift in (0, 8, 16)], axis=-1)
     parts = [
         positions,
@@ -68,11 +66,33 @@ def write(gaussians: Gaussians, file: BinaryIO) -> tuple[str, ...]:
         _packed_rotations(gaussians.quaternions.detach()),
         _packed_harmonics(gaussians),
     ]
-    header = _HEADER.pack(_MAGIC, 3, len(gaussians), gaussians.degree, _FRACTION_BITS, 0, 0)
+    header = _HEADER.pack(_MAGIC, 3, len(gaussians), gaussians.degree, fraction_bits, 0, 0)
     content = header + b"".join(np.ascontiguousarray(part, dtype=np.uint8).tobytes() for part in parts)
     # without a time of day, so that the same set gives the same file
     file.write(gzip.compress(content, mtime=0))
-    return ("SPZ rounds positions to 1/4096, log-scales to 1/16, colours, opacities and harmonics to 8 bits or less.",)
+    rounded = f"positions to 1/{1 << fraction_bits}, log-scales to 1/16"
+    return (f"SPZ rounds {rounded}, colours, opacities and harmonics to 8 bits or less.",)
+
+
+def _fraction_bits(gaussians: Gaussians) -> int:
+    """Bits of positions behind the point: 12, as usual, or more, as small Gaussians want and far ones leave.
+
+    Raises:
+        DataError: a position is too far from the origin.
+    """
+    farthest = float(gaussians.means.abs().max())
+    limit = (1 << (_POSITION_BITS - 1)) - 1
+    if np.rint(farthest * (1 << _FRACTION_BITS)) > limit:
+        raise DataError(
+            f"SPZ holds positions up to {limit >> _FRACTION_BITS}, but one lies at {farthest:.0f}; scale the set, or "
+            "write .ply."
+        )
+    smallest = float(gaussians.log_scales.amin(dim=1).median())
+    bits = max(_FRACTION_BITS, math.ceil(math.log2(_STEPS_A_DEVIATION) - smallest / math.log(2)))
+    bits = min(bits, _POSITION_BITS - 1)
+    while bits > _FRACTION_BITS and np.rint(farthest * (1 << bits)) > limit:
+        bits -= 1
+    return bits
 
 
 def read(content: bytes, path: Path) -> Gaussians:

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,16 @@ def test_spz_comes_back_within_its_rounding(tmp_path, degree):
         torch.testing.assert_close(one, other.clamp(-1, 1), atol=8.6 / 128, rtol=0)
     export_gaussians(written, tmp_path / "again.spz")
     assert (tmp_path / "again.spz").read_bytes() == (tmp_path / "set.spz").read_bytes()
+
+
+def test_spz_rounds_small_scenes_finer(tmp_path):
+    some = gaussians(50, 0)
+    tiny = replace(some, means=some.means.clamp(-3, 3) * 0.01, log_scales=torch.full((50, 3), -9.0))
+    for written, bits in ((some, 12), (tiny, 15), (replace(tiny, means=some.means.clamp(-3, 3) * 100), 14)):
+        note = export_gaussians(written, tmp_path / "set.spz").notes[0]
+        assert f"positions to 1/{1 << bits}," in note
+        back = read_gaussians(tmp_path / "set.spz").means
+        assert float((back - written.means).abs().max()) <= 0.5001 / (1 << bits) + 2**-15
 
 
 def test_spz_bytes_are_those_of_the_specification(tmp_path):
