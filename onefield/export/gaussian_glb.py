@@ -19,7 +19,6 @@ from onefield.export.glb import linear_from_srgb
 from onefield.export.glb_buffers import Buffers, write_chunks
 from onefield.export.glb_reader import (
     FLOAT,
-    UNSIGNED_SHORT,
     Y_UP_FROM_Z_UP,
     placed_nodes,
     read_accessor,
@@ -50,7 +49,7 @@ def write(gaussians: Gaussians, file: BinaryIO) -> tuple[str, ...]:
     turned = functional.normalize(gaussians.quaternions.detach().double(), dim=-1)
     attributes = {
         "POSITION": floats(gaussians.means, "VEC3", with_range=True),
-        "COLOR_0": buffers.add(_point_colors(gaussians, opacities), "VEC4", UNSIGNED_SHORT),
+        "COLOR_0": buffers.add(_point_colors(gaussians, opacities), "VEC4", FLOAT),
         f"{EXTENSION}:ROTATION": floats(turned[:, [1, 2, 3, 0]], "VEC4"),
         f"{EXTENSION}:SCALE": floats(gaussians.log_scales.exp(), "VEC3"),
         f"{EXTENSION}:OPACITY": floats(opacities, "SCALAR"),
@@ -155,4 +154,5 @@ def _harmonic(degree: int, number: int) -> str:
 def _point_colors(gaussians: Gaussians, opacities: Tensor) -> np.ndarray:
     shown = (0.5 + CONSTANT_HARMONIC * gaussians.harmonics[0].detach()[:, 0]).clamp(0, 1).cpu().double().numpy()
     colors = np.concatenate([linear_from_srgb(shown), opacities.cpu().double().numpy()[:, None]], axis=1)
-    return np.rint(colors * 65535).astype("<u2")
+    # programs misread those of 16 bits
+    return colors.astype("<f4")

@@ -38,7 +38,7 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 
 
 def write(mesh: Mesh, file: BinaryIO, target: Target) -> tuple[str, ...]:
-    """One mesh with positions, and normals and linear 16-bit colours, or a texture, where the mesh has them.
+    """One mesh with positions, and normals and linear colours, or a texture, where the mesh has them.
 
     Coloured meshes are marked unlit (KHR_materials_unlit), since their colours already hold the scene's light; those
     with a normal map are not, since it tells how light falls. Both sides are shown of surfaces that are open.

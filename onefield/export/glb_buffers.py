@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from onefield.errors import DataError
-from onefield.export.glb_reader import ARRAY_BUFFER, BINARY_CHUNK, JSON_CHUNK, MAGIC, UNSIGNED_SHORT
+from onefield.export.glb_reader import ARRAY_BUFFER, BINARY_CHUNK, JSON_CHUNK, MAGIC
 
 # lengths in a GLB are 32-bit
 _LARGEST = 2**32 - 1
@@ -39,14 +39,12 @@ class Buffers:
         Args:
             array: of little-endian numbers.
             kind: "SCALAR" or "VEC2" to "VEC4".
-            component: number of the component's type; unsigned short is normalised.
+            component: number of the component's type.
             with_range: record the least and the largest values, as positions must.
             target: what the view is bound to.
         """
         view = {"buffer": 0, "byteOffset": self.length, "byteLength": array.nbytes, "target": target}
         accessor = {"bufferView": len(self.views), "componentType": component, "count": len(array), "type": kind}
-        if component == UNSIGNED_SHORT:
-            accessor["normalized"] = True
         if with_range:
             accessor["min"], accessor["max"] = array.min(axis=0).tolist(), array.max(axis=0).tolist()
         self.parts.append(array)

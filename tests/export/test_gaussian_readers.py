@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -49,3 +51,8 @@ def test_trimesh_shows_a_glb_as_points_y_up(tmp_path):
     (cloud,) = scene.dump()
     x, y, z = written.means.unbind(1)
     np.testing.assert_allclose(cloud.vertices, torch.stack([x, z, -y], 1), atol=1e-6)
+    # in the colours of degree 0, which are linear there
+    shown = (0.5 + 0.5 * math.pi**-0.5 * written.harmonics[0][:, 0]).clamp(0, 1).double().numpy()
+    linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    expected = np.concatenate([linear, torch.sigmoid(written.opacities)[:, None]], axis=1)
+    np.testing.assert_allclose(cloud.colors / 255, expected, atol=0.51 / 255)
