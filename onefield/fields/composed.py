@@ -52,6 +52,8 @@ class ComposedField(Field):
         names = [head.provides for head in heads]
         if len(set(names)) < len(names):
             raise UsageError(f"A field needs at most one head a quantity, got {', '.join(names)}.")
+        for head in heads:
+            head.check((encoding if network is None else network).output_dimension, domain.dimension)
         self.domain = domain
         self.encoding = encoding
         self.network = network

@@ -5,7 +5,16 @@ from onefield.errors import UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.encoding import Encoding
 from onefield.fields.encodings.identity import IdentityEncoding
-from onefield.fields.heads import ColorHead, ExponentialDensity, ValueHead
+from onefield.fields.heads import (
+    ClosestPointHead,
+    ColorHead,
+    DistanceHead,
+    ExponentialDensity,
+    OccupancyHead,
+    PlainColor,
+    UnsignedDistanceHead,
+    ValueHead,
+)
 from onefield.fields.networks import Mlp, Siren
 from onefield.fields.networks.factorised import CpNetwork, TensorTrainNetwork
 from onefield.types import Bounds
@@ -100,6 +109,23 @@ def test_parts_that_do_not_fit_are_refused():
         ComposedField(Bounds.cube(), IdentityEncoding(3), Mlp(4, 1), [])
     with pytest.raises(UsageError, match="one head"):
         ComposedField(Bounds.cube(), IdentityEncoding(3), None, [ValueHead(), ValueHead()])
+
+
+@pytest.mark.parametrize(
+    ("dimension", "head", "words"),
+    [
+        (3, ColorHead(3), "reads 3 features from channel 1 on, but of 3 there are 2"),
+        (3, PlainColor(), "reads 3 features from channel 1 on, got 3"),
+        (3, OccupancyHead(channel=3), "reads channel 3, but there are 3"),
+        (2, DistanceHead(), "3 coordinates, but points have 2"),
+        (2, ClosestPointHead(), "got 2 of 2-D points"),
+        (2, UnsignedDistanceHead(), "got 2 of 2-D points"),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_heads_that_find_too_little_are_refused(dimension, head, words):
+    with pytest.raises(UsageError, match=words):
+        ComposedField(Bounds.cube(1.0, dimension), IdentityEncoding(dimension), None, [head])
 
 
 @pytest.mark.parametrize("kind", [CpNetwork, TensorTrainNetwork])

@@ -31,6 +31,10 @@ class ClosestPointHead(Head):
         super().__init__()
         self.scale = _positive(scale)
 
+    def check(self, features: int, dimension: int) -> None:
+        """See `Head`."""
+        _check_space(features, dimension)
+
     def forward(
         self,
         features: Float[Tensor, "n f"],
@@ -59,6 +63,10 @@ class UnsignedDistanceHead(Head):
         super().__init__()
         self.scale = _positive(scale)
 
+    def check(self, features: int, dimension: int) -> None:
+        """See `Head`."""
+        _check_space(features, dimension)
+
     def forward(
         self,
         features: Float[Tensor, "n f"],
@@ -72,3 +80,10 @@ def _positive(scale: float) -> float:
     if scale <= 0:
         raise UsageError(f"A closest point needs a positive scale, got {scale}.")
     return scale
+
+
+def _check_space(features: int, dimension: int) -> None:
+    if features < 3 or dimension != 3:
+        raise UsageError(
+            f"A closest point takes 3 features of points in space, got {features} of {dimension}-D points."
+        )

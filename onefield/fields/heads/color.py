@@ -52,6 +52,15 @@ class ColorHead(Head):
         self.direction_encoding = direction_encoding
         extra = 0 if direction_encoding is None else direction_encoding.output_dimension
         self.network = Mlp(feature_dimension + extra, COLOR_CHANNELS, width, hidden_layers, bias, precision=precision)
+        self.feature_dimension = feature_dimension
+
+    def check(self, features: int, dimension: int) -> None:
+        """See `Head`."""
+        if features - self.first_channel != self.feature_dimension:
+            raise UsageError(
+                f"ColorHead reads {self.feature_dimension} features from channel {self.first_channel} on, but of "
+                f"{features} there are {max(features - self.first_channel, 0)}."
+            )
 
     def forward(
         self,
@@ -73,6 +82,14 @@ class PlainColor(Head):
     def __init__(self, first_channel: int = 1) -> None:
         super().__init__()
         self.first_channel = first_channel
+
+    def check(self, features: int, dimension: int) -> None:
+        """See `Head`."""
+        if features < self.first_channel + COLOR_CHANNELS:
+            raise UsageError(
+                f"PlainColor reads {COLOR_CHANNELS} features from channel {self.first_channel} on, got {features} in "
+                "all."
+            )
 
     def forward(
         self,

@@ -48,6 +48,14 @@ class DistanceHead(Head):
         self.sign = -1.0 if inside_out else 1.0
         self.register_buffer("center", torch.tensor(tuple(center), dtype=torch.float32))
 
+    def check(self, features: int, dimension: int) -> None:
+        """See `Head`."""
+        if self.radius > 0 and len(self.center) != dimension:
+            raise UsageError(
+                f"DistanceHead has a sphere about {len(self.center)} coordinates, but points have {dimension}; give "
+                "its center so many."
+            )
+
     def forward(
         self,
         features: Float[Tensor, "n f"],

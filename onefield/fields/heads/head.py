@@ -22,6 +22,14 @@ class Head(nn.Module, ABC):
     provides: str
     needs_directions: bool = False
 
+    def check(self, features: int, dimension: int) -> None:
+        """Says at once whether it can read so many features of points of so many coordinates.
+
+        Raises:
+            UsageError: it can't.
+        """
+        del features, dimension
+
     @abstractmethod
     def forward(
         self,

@@ -39,6 +39,11 @@ class OccupancyHead(Head):
         self.sharpness = sharpness
         self.sign = -1.0 if inside_out else 1.0
 
+    def check(self, features: int, dimension: int) -> None:
+        """See `Head`."""
+        if not 0 <= self.channel < features:
+            raise UsageError(f"OccupancyHead reads channel {self.channel}, but there are {features} features.")
+
     def forward(
         self,
         features: Float[Tensor, "n f"],
