@@ -23,6 +23,7 @@ from onefield.errors import DataError, UsageError, nearest_name
 from onefield.export.formats import MESH_FORMATS, Export
 from onefield.export.gaussian_glb import EXTENSION
 from onefield.export.gaussian_html import MEDIA_TYPE
+from onefield.fields.gaussian_sets import check_numbers, numbers_by_name
 from onefield.fields.lobes import without_lobes
 from onefield.files import write_atomically
 from onefield.types import Gaussians
@@ -155,20 +156,8 @@ def checked(gaussians: Gaussians, where: str) -> Gaussians:
     Raises:
         DataError: more of one thing than of another, a number that is not finite, or a quaternion of length 0.
     """
-    named = {
-        "position": gaussians.means,
-        "log-scale": gaussians.log_scales,
-        "quaternion": gaussians.quaternions,
-        "opacity": gaussians.opacities[:, None],
-    }
-    named |= {f"colour of degree {n}": band.flatten(1) for n, band in enumerate(gaussians.harmonics)}
-    widths = (3, 3, 4, 1, *(3 * (2 * n + 1) for n in range(len(gaussians.harmonics))))
-    for (name, values), width in zip(named.items(), widths, strict=True):
-        if values.shape != (len(gaussians), width):
-            raise DataError(
-                f"{where}: {len(gaussians)} Gaussians, but {values.shape[0]} times {values.shape[1]} numbers of the "
-                f"{name}, which takes {width}; make it anew."
-            )
+    check_numbers(gaussians, where)
+    named = {name: values.flatten(1) for name, values in numbers_by_name(gaussians).items()}
     if gaussians.lobes is not None:
         named["lobe"] = torch.cat([part.flatten(1) for part in vars(gaussians.lobes).values()], dim=1)
     for name, values in named.items():

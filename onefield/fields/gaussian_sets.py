@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from onefield.errors import UsageError
+from onefield.errors import DataError, UsageError
+from onefield.kernels.harmonic_colors import MOST_DEGREE
 from onefield.types import Bounds, Gaussians
+
+
+def numbers_by_name(gaussians: Gaussians) -> dict[str, Float[Tensor, "P *k"]]:
+    """What each Gaussian has but for its lobes, by the words for it."""
+    named = {
+        "position": gaussians.means,
+        "log-scale": gaussians.log_scales,
+        "quaternion": gaussians.quaternions,
+        "opacity": gaussians.opacities[:, None],
+    }
+    return named | {f"colour of degree {band}": values for band, values in enumerate(gaussians.harmonics)}
+
+
+def check_numbers(gaussians: Gaussians, where: str) -> None:
+    """Refuses a set that has more of one thing than of another; kernels would read what isn't there.
+
+    Args:
+        where: begins the sentence of the error.
+
+    Raises:
+        DataError: the set is not whole.
+    """
+    if not 0 <= gaussians.degree <= MOST_DEGREE:
+        raise DataError(
+            f"{where}: harmonics of {len(gaussians.harmonics)} bands, but there must be 1 to {MOST_DEGREE + 1}."
+        )
+    shapes = [(3,), (3,), (4,), (1,), *((2 * band + 1, 3) for band in range(len(gaussians.harmonics)))]
+    for (name, values), shape in zip(numbers_by_name(gaussians).items(), shapes, strict=True):
+        if tuple(values.shape) != (len(gaussians), *shape):
+            raise DataError(
+                f"{where}: {len(gaussians)} Gaussians, but {values.shape[0]} times {values[:1].numel()} numbers of the "
+                f"{name}, which takes {math.prod(shape)}; make it anew."
+            )
+    if gaussians.lobes is not None and {len(part) for part in vars(gaussians.lobes).values()} != {len(gaussians)}:
+        raise DataError(f"{where}: {len(gaussians)} Gaussians, but lobes of {len(gaussians.lobes.axes)}; make it anew.")
 
 
 def merged_gaussians(sets: Sequence[Gaussians]) -> Gaussians:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from onefield.errors import DataError, UsageError
 from onefield.fields.field import Field
+from onefield.fields.gaussian_sets import check_numbers
 from onefield.fields.lobes import first_lobes, without_lobes
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.kernels.gaussian_mixture import gaussian_mixture
@@ -74,8 +75,10 @@ class GaussianField(Field):
 
         Raises:
             UsageError: the domain is not of three dimensions, or the degree is beyond the set's.
+            DataError: the set has more of one thing than of another.
         """
         super().__init__()
+        check_numbers(gaussians, "A field of Gaussians")
         if domain.dimension != 3:
             raise UsageError(f"Gaussians live in three dimensions, not in {domain.dimension}.")
         self.domain = domain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from onefield.fields.gaussians import (
     HasGaussians,
     neighbour_distances,
 )
+from onefield.fields.lobes import first_lobes
 from onefield.kernels.gaussian_footprints import rotations
 from onefield.types import Bounds, Gaussians, PointCloud
 
@@ -110,6 +112,21 @@ def test_degrees_rise_and_higher_bands_wait_without_gradient():
     other = GaussianField.at_random(CUBE, 20)
     other.load_state_dict(field.state_dict())
     assert other.degree == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"log_scales": torch.zeros(2, 3)}, "1 Gaussians, but 2 times 3 numbers of the log-scale, which takes 3"),
+        ({"harmonics": (torch.zeros(1, 1, 3), torch.zeros(1, 5, 3))}, "1 times 15 .* degree 1, which takes 9"),
+        ({"harmonics": tuple(torch.zeros(1, 2 * n + 1, 3) for n in range(5))}, "5 bands"),
+        ({"lobes": first_lobes(3, 2)}, "lobes of 3"),
+    ],
+)
+def test_a_set_has_as_much_of_each(change, words):
+    """Kernels go by the number of means, and would read what isn't there."""
+    with pytest.raises(DataError, match=words):
+        GaussianField(CUBE, replace(one().gaussians(), **change))
 
 
 def test_what_cannot_begin_is_refused():
