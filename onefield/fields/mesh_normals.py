@@ -19,6 +19,13 @@ def vector_sums(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Fl
     return torch.zeros_like(vertices).index_add(0, faces.flatten(), vectors)
 
 
+def directions_of(vectors: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Unit vectors; 0, and without a gradient, where a vector has no length."""
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    long = lengths > 0
+    return torch.where(long, vectors / torch.where(long, lengths, 1.0), 0.0)
+
+
 def vertex_normals(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "V 3"]:
     """Unit normals, the area-weighted mean over the faces around each vertex; 0 where there is none."""
-    return torch.nn.functional.normalize(vector_sums(vertices, faces), dim=1)
+    return directions_of(vector_sums(vertices, faces))

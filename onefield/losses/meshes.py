@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from onefield.fields.mesh_normals import face_vectors, vertex_normals
+from onefield.fields.mesh_normals import directions_of, face_vectors, vertex_normals
 
 
 def edge_lengths(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3"]:
@@ -42,7 +42,7 @@ def developability(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) ->
     normals = torch.linalg.cross(ahead[:, 0], back[:, 0])
     doubled = normals.norm(dim=1, keepdim=True)
     angles = torch.atan2(doubled, (ahead * back).sum(2))
-    units = torch.nn.functional.normalize(normals, dim=1)
+    units = directions_of(normals)
     outer = (units[:, :, None] * units[:, None, :]).reshape(-1, 1, 9)
     count = len(vertices)
     sums = vertices.new_zeros(count, 9).index_add(0, faces.flatten(), (angles[..., None] * outer).reshape(-1, 9))
@@ -54,10 +54,11 @@ def developability(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) ->
 def bending(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, ""]:
     """How much faces are turned against the surface around their corners: mean of ``1 - cos`` of the angle between.
 
-    The surface's normal at a vertex is the area-weighted mean over its faces. Faces without area count 1.
+    The surface's normal at a vertex is the area-weighted mean over its faces. Faces without area count 1 and pull at
+    nothing.
     """
     around = vertex_normals(vertices, faces).index_select(0, faces.flatten()).reshape(-1, 3, 3)
-    own = torch.nn.functional.normalize(face_vectors(vertices, faces), dim=1)
+    own = directions_of(face_vectors(vertices, faces))
     return (1 - (around * own[:, None]).sum(2)).mean() if len(faces) else vertices.sum() * 0
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from onefield.losses.meshes import developability, edge_lengths, enclosed_volume, face_areas, sign_changes
+from onefield.losses.meshes import bending, developability, edge_lengths, enclosed_volume, face_areas, sign_changes
 
 BOX = torch.tensor([[x, y, z] for x in (0.0, 2.0) for y in (0.0, 3.0) for z in (0.0, 4.0)], dtype=torch.float64)
 BOX_FACES = torch.tensor(
@@ -49,8 +49,17 @@ def test_flat_and_hinged_surfaces_are_developable_and_cones_are_not():
 def test_gradients_agree_with_finite_differences():
     noise = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     vertices = (BOX + 0.1 * noise).requires_grad_()
-    for loss in (edge_lengths, face_areas, enclosed_volume, developability):
+    for loss in (edge_lengths, face_areas, enclosed_volume, developability, bending):
         assert torch.autograd.gradcheck(lambda v, of=loss: of(v, BOX_FACES), vertices)
+
+
+@pytest.mark.parametrize("loss", [bending, developability])
+def test_faces_without_area_pull_at_nothing(loss):
+    # the middle of an edge of the box, and the sliver between it and the edge
+    vertices = torch.cat((BOX, BOX[[0, 1]].mean(0, keepdim=True))).requires_grad_()
+    for faces in (BOX_FACES, torch.cat((BOX_FACES, torch.tensor([[0, 8, 1]])))):
+        (slope,) = torch.autograd.grad(loss(vertices, faces).sum(), vertices)
+        assert float(slope.abs().max()) < 10
 
 
 def test_only_changes_of_sign_cost():
