@@ -88,15 +88,27 @@ class Cameras:
         width: int | Int[Tensor, "C"],
         height: int | Int[Tensor, "C"],
     ) -> Cameras:
-        """Cameras without distortion; one focal length, ``(fx, fy)``, centre or size holds for all views."""
+        """Cameras without distortion; one focal length, ``(fx, fy)``, centre or size holds for all views.
+
+        Raises:
+            UsageError: a focal length that is not positive, a picture without a pixel, or poses that are not ``C 3 4``.
+        """
         poses = torch.as_tensor(camera_to_world, dtype=torch.float64)
+        if poses.ndim != 3 or poses.shape[1:] != (3, 4):
+            raise UsageError(f"Cameras take poses of shape (C, 3, 4), got {tuple(poses.shape)}.")
         count, device = poses.shape[0], poses.device
+        lengths = torch.as_tensor(focal, dtype=torch.float64, device=device).expand(count, 2).clone()
+        sides = [torch.as_tensor(s, dtype=torch.int64, device=device).expand(count).clone() for s in (width, height)]
+        if not bool((lengths > 0).all()) or not all(bool((side > 0).all()) for side in sides):
+            raise UsageError(
+                f"Cameras need positive focal lengths and pictures of at least 1 x 1 pixels, got {focal} and {width} x "
+                f"{height}."
+            )
         return Cameras(
             poses,
-            torch.as_tensor(focal, dtype=torch.float64, device=device).expand(count, 2).clone(),
+            lengths,
             torch.as_tensor(center, dtype=torch.float64, device=device).expand(count, 2).clone(),
-            torch.as_tensor(width, dtype=torch.int64, device=device).expand(count).clone(),
-            torch.as_tensor(height, dtype=torch.int64, device=device).expand(count).clone(),
+            *sides,
             torch.zeros(count, 8, dtype=torch.float64, device=device),
             torch.zeros(count, dtype=torch.bool, device=device),
         )

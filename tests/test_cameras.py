@@ -156,6 +156,21 @@ def test_selection_and_concatenation():
         cameras[3]
 
 
+@pytest.mark.parametrize(
+    ("pose", "focal", "width", "words"),
+    [
+        (torch.eye(4)[None], 20.0, 8, r"\(C, 3, 4\), got \(1, 4, 4\)"),
+        (torch.eye(3, 4), 20.0, 8, r"got \(3, 4\)"),
+        (torch.eye(3, 4)[None], 0.0, 8, "positive focal lengths"),
+        (torch.eye(3, 4)[None], math.nan, 8, "positive focal lengths"),
+        (torch.eye(3, 4)[None], 20.0, 0, "at least 1 x 1"),
+    ],
+)
+def test_a_pinhole_that_sees_nothing_is_refused(pose, focal, width, words):
+    with pytest.raises(UsageError, match=words):
+        Cameras.pinhole(pose, focal, (4.0, 4.0), width, 8)
+
+
 def test_wrong_shapes_are_named():
     base = three_cameras()
     with pytest.raises(UsageError, match="distortion of shape"):
