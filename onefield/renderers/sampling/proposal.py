@@ -99,13 +99,18 @@ class ProposalSampler(Sampler):
             anneal_steps: over so many steps histograms sharpen from flat to what the proposals say.
 
         Raises:
-            UsageError: proposals and counts that do not pair, or a field without density.
+            UsageError: proposals and counts that do not pair, a field without density, or a number out of range.
         """
         super().__init__()
         if not proposals or len(proposals) != len(counts) or min(*counts, final) < 1:
             raise UsageError(
                 f"ProposalSampler needs one count >= 1 for each proposal, got {len(proposals)} proposals and counts "
                 f"{tuple(counts)}, then {final}."
+            )
+        if near < 0 or not 0 <= padding <= 1 or anneal_steps < 1:
+            raise UsageError(
+                f"ProposalSampler needs near >= 0, padding in [0, 1] and anneal_steps >= 1, got {near}, {padding} and "
+                f"{anneal_steps}."
             )
         for field in proposals:
             if "density" not in field.provides:

@@ -109,3 +109,6 @@ def test_histograms_carry_gradients_to_the_proposals_only_when_they_learn():
 def test_unpaired_settings_are_refused():
     with pytest.raises(UsageError, match="one count"):
         ProposalSampler([SphereField()], (64, 48), 32)
+    for wrong in ({"near": -1.0}, {"padding": 1.5}, {"anneal_steps": 0}):
+        with pytest.raises(UsageError, match="anneal_steps >= 1"):
+            ProposalSampler([SphereField()], (64,), 32, **wrong)
