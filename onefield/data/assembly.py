@@ -30,6 +30,8 @@ DEPTH_KINDS = ("auto", "z", "ray")
 # Fewer images than this share of those listed: the dataset isn't the one its cameras were made for.
 _FEWEST_PRESENT = 0.5
 _MOST_THREADS = 8
+# Of a photo made smaller, in pixels: less shows nothing.
+_LEAST_SIDE = 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def assemble(capture: Capture, path: Path, options: LoadOptions) -> Scene:
     transform, up_estimated = _placement(capture, cameras)
     cameras = transform.apply_cameras(cameras)
     if options.downscale not in (None, 1):
-        cameras = cameras.scaled(1.0 / options.downscale)
+        cameras = _downscaled(cameras, options.downscale)
     points = _points(capture, transform)
 
     mask_use = _mask_use(capture, options)
@@ -156,6 +158,16 @@ def _without_duplicates(views: Sequence[View], warnings: list[str]) -> list[View
         count = len(views) - len(seen)
         warnings.append(f"{count} views name an image that another view has; the first ones were kept.")
     return list(seen.values())
+
+
+def _downscaled(cameras: Cameras, factor: int) -> Cameras:
+    side = int(min(cameras.width.min(), cameras.height.min()))
+    if side < _LEAST_SIDE * factor:
+        raise UsageError(
+            f"downscale {factor} leaves too little of photos that are {side} pixels wide or high; take at most "
+            f"{max(1, side // _LEAST_SIDE)}."
+        )
+    return cameras.scaled(1.0 / factor)
 
 
 def _present(views: list[View], path: Path, warnings: list[str]) -> list[View]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from onefield.files import make_folder
 from onefield.reports.comparison import compare_runs
 from onefield.tools.output import show
 from onefield.training.run_folder import RunFolder
@@ -26,5 +27,6 @@ def run_command(
         json: print the result as JSON.
     """
     folders = [RunFolder.find(run) for run in runs]
+    make_folder(output.parent)
     path = compare_runs(folders, output)
     show({"page": str(path), "runs": [str(folder.path) for folder in folders]}, json, [f"page: {path}"])

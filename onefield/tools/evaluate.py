@@ -40,7 +40,8 @@ def run_command(
     evaluation = score(opened, split, lambda done, total: say(f"view {done} of {total}"), perception)
     lines = _table(evaluation)
     lines.append(f"scored: {evaluation.protocol}")
-    lines.append(f"pictures (truth, rendering, error): {opened.folder.evaluation}")
+    pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
+    lines.append(f"pictures (truth, rendering, error): {pictures}")
     report = report_run(opened)
     lines += report_line(report)
     result = {"run": str(opened.folder.path), "step": opened.step, "report": report and str(report)}

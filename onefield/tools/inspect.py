@@ -9,6 +9,7 @@ import tyro
 
 from onefield.errors import DataError, OnefieldError, UsageError
 from onefield.tools.output import show
+from onefield.tools.weight_files import described_weights
 
 
 def run_command(
@@ -17,8 +18,8 @@ def run_command(
     system: bool = False,
     json: bool = False,
 ) -> None:
-    """Says what is at a path: dataset, run, what a folder of meshes taught, dataset of fields and what it taught, mesh,
-    Gaussians, points, slices, signal or folder of them, compressed signal; changes nothing.
+    """Says what is at a path: dataset, run, fit, compressed fit, dataset of fields, what signals, meshes or fields have
+    taught, mesh, Gaussians, points, slices, signal or folder of them; changes nothing.
 
     Args:
         path: folder or file.
@@ -48,15 +49,14 @@ def _described(path: Path) -> tuple[dict, list[str]]:
     from onefield.training.completion import holds_completion
     from onefield.training.field_dataset import is_field_dataset
     from onefield.training.run_folder import RunFolder
-    from onefield.training.weight_space.generator import GENERATOR_FILE
-    from onefield.training.weight_space.judge import JUDGE_FILE
 
     if holds_completion(path):
         return _completion(path)
     if is_field_dataset(path):
         return _field_dataset(path)
-    if path.is_file() and (GENERATOR_FILE.marks(path) or JUDGE_FILE.marks(path)):
-        return _weight_model(path)
+    weights = described_weights(path)
+    if weights is not None:
+        return weights
     if path.is_file() and path.suffix.lower() == onef.SUFFIX:
         return _compressed(path)
     if path.is_file() and holds_gaussians(path):
@@ -125,11 +125,20 @@ def _compressed(path: Path) -> tuple[dict, list[str]]:
 
 
 def _mesh(path: Path) -> tuple[dict, list[str]]:
+    import torch
+
     from onefield.export.formats import read_mesh
     from onefield.meshing.report import report_mesh
+    from onefield.types import Mesh
 
-    report = report_mesh(read_mesh(path))
-    return {"kind": "mesh", "file": str(path), **report.as_json()}, [f"{path}: mesh", *report.lines()]
+    mesh = read_mesh(path)
+    places, at = torch.unique(mesh.vertices, dim=0, return_inverse=True)
+    twice = len(mesh.vertices) - len(places)
+    report = report_mesh(Mesh(places, at[mesh.faces.long()]) if twice else mesh)
+    lines = [f"{path}: mesh", *report.lines()]
+    if twice:
+        lines.insert(1, f"{twice} vertices that lie where others do, as at a texture's seams, count as one with these")
+    return {"kind": "mesh", "file": str(path), **report.as_json()}, lines
 
 
 def _gaussians(path: Path) -> tuple[dict, list[str]]:
@@ -182,18 +191,6 @@ def _field_dataset(path: Path) -> tuple[dict, list[str]]:
         f"next: onefield learn {path} --by diffusion",
     ]
     return result, lines
-
-
-def _weight_model(path: Path) -> tuple[dict, list[str]]:
-    from onefield.training.weight_space.generator import GENERATOR_FILE, load_field_generator
-    from onefield.training.weight_space.judge import load_field_judge
-
-    generates = GENERATOR_FILE.marks(path)
-    start = load_field_generator(path).start if generates else load_field_judge(path).start
-    kind, takes = ("generator", f"generate {path}") if generates else ("judge", f"predict {path} FIT")
-    result = {"kind": f"{kind} of fields", "field": start.recipe.field, "signal": start.kind}
-    words = f"{path}: {kind} of fields of '{start.recipe.field}', of kind {start.kind}, by their weights"
-    return result, [words, f"next: onefield {takes}"]
 
 
 def _run(path: Path) -> tuple[dict, list[str]]:

@@ -182,7 +182,9 @@ class TrainingDisplay(LiveBar):
     @staticmethod
     def _figures(progress: Progress) -> str:
         psnr = "" if progress.psnr is None else f"  held-out {progress.psnr:.2f} dB"
+        # what is splatted or drawn has none
+        samples = f"  {progress.samples_per_ray:.0f} samples/ray" if progress.samples_per_ray else ""
         return (
-            f"step {progress.step}  loss {progress.loss:.5f}{psnr}  {progress.samples_per_ray:.0f} samples/ray  "
+            f"step {progress.step}  loss {progress.loss:.5f}{psnr}{samples}  "
             f"{progress.rays_per_second / 1000:.1f}k rays/s  {duration(progress.remaining)} left"
         )

@@ -26,7 +26,7 @@ from onefield.types import Mesh
 _CHUNK = 2**17
 # That WAV files can state.
 _HIGHEST_RATE = 2**32 - 1
-_FILE = TensorFile("onefield_fit", 1, "saved fit", "save one by 'onefield fit SIGNAL' or Fitted.save")
+FIT_FILE = TensorFile("onefield_fit", 1, "saved fit", "save one by 'onefield fit SIGNAL' or Fitted.save")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Fitted:
             UsageError: the field is the caller's own, which no recipe can build again.
             ResourceError: the file can't be written.
         """
-        _FILE.write(path, self.facts(), self.field.state_dict())
+        FIT_FILE.write(path, self.facts(), self.field.state_dict())
 
     def facts(self) -> dict:
         """All but the parameters, as plain JSON data, by which `rebuilt` builds the field again.
@@ -144,7 +144,7 @@ class Fitted:
                 "state_dict with safetensors."
             )
         return {
-            "version": _FILE.version,
+            "version": FIT_FILE.version,
             "recipe": asdict(self.recipe),
             "target": asdict(self.target),
             "kind": self.kind,
@@ -175,8 +175,10 @@ def rebuilt(facts: object, path: str | Path) -> Fitted:
     Raises:
         DataError: of another version, incomplete, or of a field that does not exist.
     """
-    if not isinstance(facts, dict) or facts.get("version") != _FILE.version:
-        raise DataError(f"{path} holds no fit of version {_FILE.version}; save it again with this version of Onefield.")
+    if not isinstance(facts, dict) or facts.get("version") != FIT_FILE.version:
+        raise DataError(
+            f"{path} holds no fit of version {FIT_FILE.version}; save it again with this version of Onefield."
+        )
     try:
         recipe = Recipe(**facts["recipe"])
         target = Target.of(facts["target"])
@@ -195,7 +197,7 @@ def load_fitted(path: str | Path) -> Fitted:
     Raises:
         DataError: missing, damaged, or not a saved fit.
     """
-    with _FILE.opened(path) as (facts, tensors):
+    with FIT_FILE.opened(path) as (facts, tensors):
         fitted = rebuilt(facts, path)
         fitted.field.load_state_dict(tensors)
         return fitted

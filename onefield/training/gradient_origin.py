@@ -21,7 +21,7 @@ from onefield.training.seeds import cpu_generator
 from onefield.training.tensor_file import TensorFile
 from onefield.types import Bounds
 
-_FILE = TensorFile(
+DECODER_FILE = TensorFile(
     "onefield_gradient_origin",
     2,
     "gradient-origin decoder",
@@ -96,7 +96,7 @@ class GradientOriginDecoder:
         """
         facts = {"target": asdict(self.target), "recipe": asdict(self.recipe), "shape": self.shape}
         tensors = {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
-        _FILE.write(path, facts, tensors | {name: getattr(self, name) for name in _MOMENTS})
+        DECODER_FILE.write(path, facts, tensors | {name: getattr(self, name) for name in _MOMENTS})
 
 
 def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
@@ -105,7 +105,7 @@ def load_gradient_origin(path: str | Path) -> GradientOriginDecoder:
     Raises:
         DataError: missing, damaged, or no such decoder.
     """
-    with _FILE.opened(path) as (facts, tensors):
+    with DECODER_FILE.opened(path) as (facts, tensors):
         recipe, target = Recipe(**facts["recipe"]), Target.of(facts["target"])
         field = build_field(recipe.field, recipe.options, target)
         mean, covariance = (tensors.pop(name) for name in _MOMENTS)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from onefield.data.formats import SCENE_FORMATS, load_scene
-from onefield.errors import DataError
+from onefield.errors import DataError, UsageError
 
 BROWN = (0.05, -0.02, 0.003, -0.004, 0.0, 0.0, 0.0, 0.0)
 RATIONAL = (0.05, -0.02, 0.003, -0.004, 0.01, 0.02, -0.01, 0.005)
@@ -221,6 +221,8 @@ def test_downscaled_pictures_are_area_averages_and_cameras_follow(synthetic, tmp
     torch.testing.assert_close(half.cameras.focal, full.cameras.focal / 2)
     averaged = full.images.image(3).reshape(3, 2, 4, 2, 3).mean(dim=(1, 3))
     assert (half.images.image(3) - averaged).abs().max() <= 1 / 255
+    with pytest.raises(UsageError, match=r"downscale 4 leaves too little of photos that are 6 pixels .*at most 3"):
+        load_scene(tmp_path, downscale=4)
 
 
 def test_the_largest_of_several_colmap_models_is_read(synthetic, tmp_path):

@@ -11,6 +11,7 @@ import trimesh
 from scipy.io import wavfile
 
 from onefield.tools.inspect import run_command
+from onefield.tools.main import main
 from onefield.training.completion import WEIGHTS_FILE, Completion, build_network
 from onefield.training.recipes import Recipe
 
@@ -62,3 +63,29 @@ def test_what_meshes_taught_is_told_by_its_folder_and_its_file(named, tmp_path, 
 def test_points_are_no_mesh(tmp_path, capsys):
     trimesh.PointCloud(np.random.default_rng(0).random((60, 3))).export(tmp_path / "scan.ply")
     assert described(tmp_path / "scan.ply", capsys)["kind"] == "points"
+
+
+def test_fits_and_starts_are_told(tmp_path, capsys):
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.random.default_rng(number).random((5, 7)))
+    fit = ["fit", str(tmp_path / "0.npy"), "--field", "siren", "--steps", "1", "--output", str(tmp_path / "made")]
+    start, decoder = tmp_path / "start.safetensors", tmp_path / "decoder.safetensors"
+    assert main(fit) == 0
+    assert main(["learn", str(tmp_path), "--steps", "1", "--output", str(start)]) == 0
+    by = ["--by", "gradient-origin", "--steps", "1", "--code", "3"]
+    assert main(["learn", str(tmp_path), *by, "--output", str(decoder)]) == 0
+    capsys.readouterr()
+    for path in (tmp_path / "made", tmp_path / "made" / "field.safetensors"):
+        found = described(path, capsys)
+        assert (found["kind"], found["field"], found["shape"]) == ("fit", "siren", [5, 7])
+    assert described(start, capsys) == {"kind": "start of fits", "field": "siren", "signals": 2}
+    assert described(decoder, capsys) == {"kind": "decoder", "field": "siren", "shape": [5, 7], "code": 3}
+
+
+def test_vertices_that_a_file_splits_at_seams_are_one_place(tmp_path, capsys):
+    box = trimesh.creation.box()
+    corners = box.vertices[box.faces.ravel()]
+    lines = [f"v {x} {y} {z}" for x, y, z in corners] + [f"f {i + 1} {i + 2} {i + 3}" for i in range(0, 36, 3)]
+    (tmp_path / "box.obj").write_text("\n".join(lines))
+    found = described(tmp_path / "box.obj", capsys)
+    assert (found["watertight"], found["vertices"]) == (True, 8)

@@ -17,7 +17,7 @@ from onefield.training.fit_methods.fit_method import FitMethod, FitParts
 from onefield.training.recipes import Recipe, Target
 from onefield.training.tensor_file import TensorFile
 
-_FILE = TensorFile("onefield_start", 1, "start", "learn one by 'onefield learn FOLDER'")
+LEARNED_START_FILE = TensorFile("onefield_start", 1, "start", "learn one by 'onefield learn FOLDER'")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LearnedStart(FitMethod):
         Raises:
             ResourceError: the file can't be written.
         """
-        _FILE.write(path, {"recipe": asdict(self.recipe), "signals": self.signals}, self.weights)
+        LEARNED_START_FILE.write(path, {"recipe": asdict(self.recipe), "signals": self.signals}, self.weights)
 
 
 def load_start(path: str | Path) -> LearnedStart:
@@ -84,5 +84,5 @@ def load_start(path: str | Path) -> LearnedStart:
     Raises:
         DataError: missing, damaged, or no start.
     """
-    with _FILE.opened(path) as (facts, weights):
+    with LEARNED_START_FILE.opened(path) as (facts, weights):
         return LearnedStart(Recipe(**facts["recipe"]), weights, int(facts["signals"]))
