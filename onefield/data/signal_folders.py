@@ -62,5 +62,5 @@ def _size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as picture:
             return picture.size
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return None

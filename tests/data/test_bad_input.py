@@ -45,6 +45,7 @@ from PIL import Image
 
 from onefield.data.batches import RayBatches
 from onefield.data.formats import load_scene
+from onefield.data.signals import load_signal
 from onefield.data.strict_json import _STRUCTURE
 from onefield.errors import DataError, UsageError
 from onefield.tools.main import main
@@ -181,6 +182,13 @@ def set_pose(record, change) -> None:
     matrix = np.array(record["frames"][2]["transform_matrix"])
     change(matrix)
     record["frames"][2]["transform_matrix"] = matrix.tolist()
+
+
+def test_many_pictures_beyond_measure_are_named(tmp_path):
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(huge_png(60_000, 60_000))
+    with pytest.raises(DataError, match=r"0\.png is no picture that can be read"):
+        load_signal(tmp_path)
 
 
 def test_pose_with_nan(folder):
