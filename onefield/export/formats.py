@@ -72,8 +72,8 @@ def export_mesh(mesh: Mesh, path: str | os.PathLike[str], up: str = "z") -> Expo
 
     Raises:
         UsageError: no format has this suffix, or another axis is to be up.
-        DataError: the mesh has no faces, or one of a vertex below 0; or positions, colours, normals or places in a
-            texture that are not finite in single precision, or not one a vertex.
+        DataError: the mesh has no faces, or positions, colours, normals or places in a texture that are not finite in
+            single precision, or not one a vertex.
         ResourceError: the folder is missing or read-only, or the disk is full.
     """
     path = Path(path)
@@ -102,8 +102,6 @@ def _check(mesh: Mesh, path: Path) -> None:
     """
     if not mesh.faces.shape[0]:
         raise DataError(f"The mesh has no faces, so there is nothing to write to {path}; extract at another isovalue.")
-    if int(mesh.faces.min()) < 0:
-        raise DataError(f"A face of the mesh for {path} names vertex {int(mesh.faces.min())}; count them from 0.")
     for name, values in (("position", mesh.vertices), ("colour", mesh.colors), ("normal", mesh.normals)):
         if values is None:
             continue
@@ -118,8 +116,7 @@ def _check(mesh: Mesh, path: Path) -> None:
 
 
 def _check_finite(values: Tensor, said: str) -> None:
-    """Comparisons with NaN are false."""
-    sound = (values.abs() <= torch.finfo(torch.float32).max).all(dim=1)
+    sound = torch.isfinite(values.float()).all(dim=1)
     if not bool(sound.all()):
         first = int((~sound).nonzero()[0])
         raise DataError(f"{said.format(first)} {values[first].tolist()}, which float32 can't hold; remove it first.")

@@ -278,7 +278,6 @@ def test_meshes_that_mean_nothing_are_not_written(tmp_path):
         (Mesh(corners, face, colors=unknown), "Vertex 0 .* colour .*nan"),
         (Mesh(corners, face, normals=unknown), "Vertex 0 .* normal .*nan"),
         (Mesh(corners, face, colors=torch.ones(2, 3)), r"3 vertices.*colour.*\(2, 3\)"),
-        (Mesh(corners, face - 1), "names vertex -1"),
         (Mesh(corners, face, texture=Texture(unknown[None, :, :2], torch.zeros(4, 4, 3).byte())), "Face 0 .* places"),
     ):
         with pytest.raises(DataError, match=said):
