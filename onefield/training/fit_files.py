@@ -19,14 +19,16 @@ from onefield.types import Mesh
 
 _DEFAULT_RATE = 44100
 _SIXTEEN_BIT = 32767
+# Of a level of eight bits, as single precision stores it.
+_LEVEL_ROUNDING = 1e-3
 
 
 def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Points | Slices | None = None) -> list[Path]:
     """Writes ``field.safetensors`` (if a recipe built the field) and the reconstruction in the signal's own kind.
 
-    Images become PNG (and ``.npy`` where their values are not in [0, 1]), sounds WAV, videos a folder of PNG frames,
-    volumes ``.npy``, shapes, points and slices PLY. Fields that tell deviations get ``deviation.npy`` besides, of the
-    signal's axes and channels.
+    Images become PNG (and ``.npy`` where eight bits in [0, 1] can't hold their values), sounds WAV, videos a folder of
+    PNG frames, volumes ``.npy``, shapes, points and slices PLY. Fields that tell deviations get ``deviation.npy``
+    besides, of the signal's axes and channels.
 
     Args:
         fitted: what `fit` answered.
@@ -62,8 +64,8 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
     low, high = fitted.target.offset - fitted.target.scale, fitted.target.offset + fitted.target.scale
     from_picture = isinstance(signal, Signal) and signal.value_range == 1
     as_in_picture = low >= 0 and high <= 1 and (from_picture or signal is None)
-    if fitted.kind == "image" and not (as_in_picture and from_picture):
-        # a picture of 8 bits can't tell what its black and white mean
+    if fitted.kind == "image" and not (as_in_picture and from_picture and _has_eight_bits(signal)):
+        # a picture of 8 bits can't tell what its black and white mean, or what lies between two of its levels
         written.append(_write_array(place / "reconstruction.npy", answer))
     if as_in_picture:
         low, high = 0.0, 1.0
@@ -73,6 +75,12 @@ def write_fit(fitted: Fitted, folder: str | Path, signal: Signal | Shape | Point
         difference[..., 3:] = 1.0
         written += _write_pictures(place, "difference", difference, fitted.kind)
     return written
+
+
+def _has_eight_bits(signal: Signal) -> bool:
+    """Whether all known values are levels of an ordinary picture."""
+    levels = 255 * signal.values[torch.isfinite(signal.values)]
+    return bool((levels - levels.round()).abs().max() < _LEVEL_ROUNDING)
 
 
 def _write_array(path: Path, values: Tensor) -> Path:

@@ -17,6 +17,7 @@ from onefield.fields.field import Field
 from onefield.fields.flexicubes import FlexiCubes
 from onefield.fields.mesh_distance import MeshDistance
 from onefield.training.closest_points import open_surface_of
+from onefield.training.memory import MemoryNeed, require
 from onefield.training.point_fit import surface_of
 from onefield.training.recipes import Recipe, Target, build_field
 from onefield.training.tensor_file import TensorFile
@@ -87,6 +88,9 @@ class Fitted:
 
         Args:
             resolution: of the mesh, cells along the domain's side; FlexiCubes and Poisson's meshes have their own.
+
+        Raises:
+            ResourceError: the machine has less memory than all samples take.
         """
         if isinstance(self.field, FlexiCubes | MeshDistance):
             return self.field.mesh()
@@ -109,10 +113,15 @@ class Fitted:
         return self._at_samples("deviation")
 
     def _at_samples(self, name: str) -> Tensor:
+        count = math.prod(self.shape)
+        # the grid, places by their index, and answers before and after they are put together
+        need = MemoryNeed(pictures=count * (4 + 8 + 2 * 4 * self.target.channels))
+        size = " x ".join(str(side) for side in reversed(self.shape))
+        require(need, f"The whole {self.kind} of {size} samples", "ask the field at points, part by part")
         if self.field.separable:
             return self._on_grid(name)
         grid = Signal(self.kind, torch.zeros(*self.shape, 1), 1.0)
-        values = [self._answer(grid.points(part), name) for part in torch.arange(math.prod(self.shape)).split(_CHUNK)]
+        values = [self._answer(grid.points(part), name) for part in torch.arange(count).split(_CHUNK)]
         return torch.cat(values).reshape(*self.shape, -1)
 
     @torch.no_grad()

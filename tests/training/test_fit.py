@@ -9,7 +9,7 @@ import trimesh
 from safetensors import safe_open
 
 from onefield.data.signals import Shape, signal_of
-from onefield.errors import DataError, DivergedError, UsageError
+from onefield.errors import DataError, DivergedError, ResourceError, UsageError
 from onefield.fields.composed import ComposedField
 from onefield.fields.encodings.identity import IdentityEncoding
 from onefield.fields.heads import ValueHead
@@ -162,6 +162,12 @@ def test_budgets_and_talk():
         fit(signal_of(picture(), "image"), "sirens")
 
 
+def test_what_is_larger_than_memory_is_said_before_it_is_asked_for():
+    fitted = replace(fit(np.zeros((3, 4)), "siren", steps=1), shape=(10**6, 10**6))
+    with pytest.raises(ResourceError, match=r"whole image of 1000000 x 1000000 samples needs about .* part by part"):
+        fitted.reconstruction()
+
+
 def test_files_for_people(tmp_path):
     signal = signal_of((picture() * 255).astype(np.uint8), "image")
     written = write_fit(fit(signal, "dense", steps=100), tmp_path / "fit", signal)
@@ -170,6 +176,11 @@ def test_files_for_people(tmp_path):
 
     again = imageio.imread(tmp_path / "fit/reconstruction.png")
     assert np.abs(again.astype(int) - signal.values.numpy() * 255).mean() < 5
+    deep = replace(signal, values=(signal.values * 65535 + 100).round().clamp(max=65535) / 65535)
+    fitted = fit(deep, "dense", steps=2)
+    written = write_fit(fitted, tmp_path / "deep", deep)
+    assert [path.name for path in written][1:] == ["reconstruction.npy", "reconstruction.png", "difference.png"]
+    np.testing.assert_array_equal(np.load(written[1]), fitted.reconstruction().numpy())
     sound = signal_of(np.sin(np.arange(300) / 10).astype(np.float32) * 0.5)
     assert write_fit(fit(sound, "siren", steps=3), tmp_path / "sound")[-1].name == "reconstruction.wav"
     clip = signal_of(np.zeros((2, 4, 5, 3), np.uint8), "video")
