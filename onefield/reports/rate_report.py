@@ -28,7 +28,7 @@ def rate_page(
     chart = line_chart(
         f"{name}: quality by size", "size, bytes", f"PSNR, dB ({peak})", lines, logarithmic_x=True, legend=True
     )
-    words = "A file of its own is better than as long a beginning of a larger one, which any receiver can cut anywhere."
+    words = "A beginning of a file is what a receiver has who took no more of it; a file of that size was made for it."
     return page(
         f"Rate and distortion of {name}",
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onefield.data.tiled_images import TiledImage, bands
+from onefield.errors import ResourceError
 from onefield.fields.field import Field
 from onefield.files import write_atomically
 from onefield.training.fitted import Fitted
@@ -93,11 +95,17 @@ def write_tiles(fitted: Fitted, image: TiledImage, path: str | Path, observe: Ca
     """Writes all pixels as NPY of the file's own type of number, a band of rows at a time.
 
     Raises:
-        ResourceError: the file can't be written.
+        ResourceError: the file can't be written, or there is no room for it.
     """
     height, width = image.shape
     started = time.perf_counter()
     dtype = image.in_file_unit(torch.zeros(1, 1)).dtype
+    size, free = height * width * image.channels * dtype.itemsize, shutil.disk_usage(Path(path).parent).free
+    if size > free:
+        raise ResourceError(
+            f"{path} would take {size / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; give another --output, or "
+            "ask the field, which is saved, at points."
+        )
 
     def write(file: BinaryIO) -> None:
         described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}

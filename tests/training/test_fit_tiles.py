@@ -1,7 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from onefield.data.tiled_images import tiled
+from onefield.errors import ResourceError
 from onefield.training.fit import fit
 from onefield.training.fit_tiles import POOL, TileSamples, write_tiles
 from tests.training.tasks.pictures import sines, waves
@@ -33,12 +37,17 @@ def test_no_more_than_a_few_tiles_are_held():
     assert Watched.largest <= 64
 
 
-def test_a_picture_of_sixteen_bits_by_its_tiles(tmp_path):
+def test_a_picture_of_sixteen_bits_by_its_tiles(tmp_path, monkeypatch):
     levels = (waves(24, 32) * 65535).astype(np.uint16)
     image = tiled(levels, 8)
     fitted = fit(image, sines(24, 32), steps=120)
     assert fitted.metrics["psnr"] > 26
     assert (fitted.metrics["value_range"], fitted.metrics["scored_samples"]) == (1.0, 768)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1535))
+        with pytest.raises(ResourceError, match=r"would take 0\.0 GiB, but 0\.0 GiB are free; give another --output"):
+            write_tiles(fitted, image, tmp_path / "a.npy", print)
+    assert not list(tmp_path.glob("*.npy"))
     write_tiles(fitted, image, tmp_path / "a.npy", print)
     found = np.load(tmp_path / "a.npy")
     assert (found.dtype, found.shape) == (np.uint16, (24, 32, 1))
