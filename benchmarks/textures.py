@@ -1,5 +1,5 @@
-"""Textures against photos that were held out, one JSON line a kind: colours at vertices, the field's, those of photos,
-levelled in exposure and as they were taken.
+"""Textures against photos that were held out, one JSON line a kind: colours at vertices, the field's as the training
+cameras look at it and from straight above, those of photos, levelled in exposure and as they were taken.
 
 The mesh of a trained run is drawn unlit into held-out views; PSNR is over the pixels that the mesh covers and, where
 photos have alpha, that are opaque. Errors of the mesh count as much as those of its texture, for all kinds alike.
@@ -14,16 +14,21 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
 import torch
 from torch import Tensor
 
+from onefield.cameras import Cameras
 from onefield.configs.runs import open_run
 from onefield.data.scene import Scene
+from onefield.fields.field import Field
 from onefield.meshing import photo_colors
+from onefield.meshing.colors import color_points
 from onefield.meshing.preview import render_preview
+from onefield.training import texturing
 from onefield.training.surface import choose_extractor, color_reach, method_surface
 from onefield.training.texturing import TextureSettings, textured
 from onefield.types import Mesh
@@ -57,6 +62,20 @@ def no_gains(
     return torch.ones(count, 3)
 
 
+def from_above(
+    mesh: Mesh,
+    field: Field,
+    points: Tensor,
+    normals: Tensor,
+    cameras: Cameras,
+    *,
+    reach: float,
+    observe: Callable[[int, int], None],
+) -> Tensor:
+    """In the place of `onefield.meshing.colors.color_as_seen`."""
+    return color_points(field, points, -normals, reach=reach)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -75,11 +94,16 @@ def main() -> None:
     detailed = surface.mesh if surface.detailed is None else surface.detailed
     row = {"run": arguments.run.name, "faces": len(surface.mesh.faces), "views": len(views)}
     print(json.dumps(row | {"colors": "vertices", "psnr": round(psnr(surface.mesh, scene, views), 2)}), flush=True)
-    levelled = photo_colors.photo_gains
-    for name, gains in (("field", levelled), ("photos", levelled), ("photos as taken", no_gains)):
+    kinds = {
+        "field": ("field", None),
+        "field from above": ("field", mock.patch.object(texturing, "color_as_seen", from_above)),
+        "photos": ("photos", None),
+        "photos as taken": ("photos", mock.patch.object(photo_colors, "photo_gains", no_gains)),
+    }
+    for name, (source, change) in kinds.items():
         begun = time.process_time()
-        settings = TextureSettings(arguments.texture, "field" if name == "field" else "photos")
-        with mock.patch.object(photo_colors, "photo_gains", gains):
+        settings = TextureSettings(arguments.texture, source)
+        with change or nullcontext():
             mesh = textured(method, scene, surface.mesh, detailed, settings, color_reach(scene, arguments.resolution))
         figures = {"colors": name, "psnr": round(psnr(mesh, scene, views), 2)}
         print(json.dumps(row | figures | {"cpu_seconds": round(time.process_time() - begun, 1)}), flush=True)

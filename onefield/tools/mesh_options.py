@@ -44,8 +44,9 @@ class MeshOptions:
         holes: close holes whose box has a diagonal of at most this share of the mesh's; 0 leaves them open.
         texture: bake a texture with so many pixels along a side, into .glb, or beside .obj and .usda (needs the extra
             [mesh]); colours are at the vertices by default.
-        texture_from: field takes the colour that the field shows above each texel; photos blends the training photos
-            that see it best, sharper where poses are exact.
+        texture_from: photos blends the training photos that see a texel best, levelled in exposure, and takes the field
+            where none does; field takes what the field shows along the directions from which cameras see the texel,
+            smoother, and without what passed by in single photos.
         normal_map: with a texture of normals of the surface as it was before it was simplified.
         levels: write so many levels of detail, each with a quarter of the faces and half of the texture's side:
             NAME.glb, NAME-lod1.glb, NAME-lod2.glb and so on.
@@ -58,7 +59,7 @@ class MeshOptions:
     smallest: float = SMALLEST_COMPONENT
     holes: float = LARGEST_HOLE
     texture: int | None = None
-    texture_from: Literal["field", "photos"] = "field"
+    texture_from: Literal["photos", "field"] = "photos"
     normal_map: bool = False
     levels: int = 1
     up: Literal["dataset", "z", "y"] = "dataset"
@@ -77,7 +78,7 @@ class MeshOptions:
                 f"--texture takes {SMALLEST_TEXTURE} to {LARGEST_TEXTURE} pixels along a side, got {self.texture}; "
                 "leave it out for colours at the vertices."
             )
-        if self.texture is None and (self.normal_map or self.texture_from != "field"):
+        if self.texture is None and (self.normal_map or self.texture_from != "photos"):
             raise UsageError("--normal-map and --texture-from need a texture; ask for one, such as --texture 2048.")
         if not 1 <= self.levels <= MOST_LEVELS:
             raise UsageError(f"--levels must be 1 to {MOST_LEVELS}, got {self.levels}.")

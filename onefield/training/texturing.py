@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from onefield.cameras import Cameras
 from onefield.data.scene import Scene
 from onefield.errors import DataError, ResourceError
 from onefield.kernels.system import memory_available
 from onefield.meshing.atlas import unwrap
-from onefield.meshing.colors import color_points
+from onefield.meshing.colors import color_as_seen, color_points
 from onefield.meshing.geometry import face_vectors, vertex_normals
 from onefield.meshing.normal_map import corner_tangents, tangent_normals
 from onefield.meshing.photo_colors import PhotoView, blend_photos
@@ -35,13 +36,13 @@ class TextureSettings:
 
     Attributes:
         size: of the picture's sides, pixels.
-        source: "field", what it shows an eye straight above each texel, or "photos", blended from those that see the
-            texel best, and the field where none does.
+        source: "photos", blended from those that see the texel best, and the field where none does; or "field", the
+            mean of what it shows the training cameras that see the texel.
         normal_map: with the normals of the surface before it was simplified.
     """
 
     size: int
-    source: str = "field"
+    source: str = "photos"
     normal_map: bool = False
 
 
@@ -64,7 +65,8 @@ def textured(
 
     Raises:
         UsageError: the size is outside its range, or the field has no colour.
-        DataError: there is no face, the picture is too small for the faces, or no photo sees the mesh.
+        DataError: there is no face, the picture is too small for the faces, or no photo sees the mesh of a field
+            without colour.
         ResourceError: the library that unwraps surfaces is not installed, or less memory is available than texels take.
     """
     need, available = settings.size**2 * BYTES_PER_TEXEL, memory_available()
@@ -80,7 +82,7 @@ def textured(
     if settings.source == "photos":
         colors = _photo_colors(method, scene, mesh, texels, reach, observe)
     else:
-        colors = _field_colors(method, texels, torch.ones(len(texels.points), dtype=torch.bool), reach, observe)
+        colors = _field_colors(method, scene, mesh, texels, reach, observe)
     texture = Texture(coordinates, picture_of(texels, colors))
     if not settings.normal_map:
         return replace(mesh, texture=texture)
@@ -90,26 +92,34 @@ def textured(
     return replace(smooth, texture=replace(texture, normals=normals, tangents=tangents))
 
 
+def _training_cameras(method: Method, scene: Scene) -> tuple[Cameras, list[int]]:
+    """Cameras of the scene where training has moved them, and the numbers of those to colour a surface by."""
+    cameras = scene.cameras if method.poses is None else moved_cameras(scene.cameras, method.poses.corrections())
+    chosen = scene.train_indices
+    if len(chosen) > MOST_VIEWS:
+        chosen = chosen[torch.linspace(0, len(chosen) - 1, MOST_VIEWS).round().long()]
+    return cameras, chosen.tolist()
+
+
 def _field_colors(
-    method: Method, texels: Texels, chosen: Tensor, reach: float, observe: Observer
+    method: Method, scene: Scene, mesh: Mesh, texels: Texels, reach: float, observe: Observer
 ) -> Float[Tensor, "n 3"]:
-    return color_points(
+    cameras, indices = _training_cameras(method, scene)
+    return color_as_seen(
+        mesh,
         method.field,
-        texels.points[chosen],
-        texels.normals[chosen],
+        texels.points,
+        texels.normals,
+        cameras[indices],
         reach=reach,
-        observe=lambda done, total: observe("colouring texel", done, total),
+        observe=lambda done, total: observe("looking from camera", done, total),
     )
 
 
 def _photo_colors(
     method: Method, scene: Scene, mesh: Mesh, texels: Texels, reach: float, observe: Observer
 ) -> Float[Tensor, "n 3"]:
-    cameras = scene.cameras if method.poses is None else moved_cameras(scene.cameras, method.poses.corrections())
-    chosen = scene.train_indices
-    if len(chosen) > MOST_VIEWS:
-        chosen = chosen[torch.linspace(0, len(chosen) - 1, MOST_VIEWS).round().long()]
-    indices = chosen.tolist()
+    cameras, indices = _training_cameras(method, scene)
 
     def view_of(number: int) -> PhotoView:
         index = indices[number]
@@ -130,11 +140,11 @@ def _photo_colors(
         view_of,
         lambda done, total: observe("projecting into photo", done, total),
     )
-    if not bool(seen.any()):
-        raise DataError(
-            f"None of the {len(indices)} training photos of {scene.name} sees the mesh, so they can't colour it; take "
-            "--texture-from field."
-        )
     if "color" in method.field.provides and not bool(seen.all()):
-        colors[~seen] = _field_colors(method, texels, ~seen, reach, observe)
+        colors[~seen] = color_points(method.field, texels.points[~seen], -texels.normals[~seen], reach=reach)
+    elif not bool(seen.any()):
+        raise DataError(
+            f"None of the {len(indices)} training photos of {scene.name} sees the mesh, and its field has no colours; "
+            "export without --texture."
+        )
     return colors

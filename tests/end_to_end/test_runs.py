@@ -169,7 +169,7 @@ def test_export_bakes_textures_in_levels_of_detail(whole: tuple[Path, dict], tmp
     pytest.importorskip("xatlas")
     path = tmp_path / "mesh.glb"
     command = [*COMMAND, "export", str(whole[0]), "--to", str(path), "--resolution", "32", "--faces", "0.8k"]
-    command += ["--texture", "128", "--texture-from", "photos", "--normal-map", "--levels", "2", "--up", "y"]
+    command += ["--texture", "128", "--normal-map", "--levels", "2", "--up", "y"]
     result, talk = _run([*command, "--scale", "1000", "--json"])
     names = {"mesh.glb", "mesh-lod1.glb", "mesh-glb-preview.png"}
     assert {file.name for file in tmp_path.iterdir()} == names

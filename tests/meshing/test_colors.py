@@ -3,11 +3,14 @@
 import pytest
 import torch
 
+from onefield.cameras import Cameras
 from onefield.errors import UsageError
 from onefield.fields.analytic import SphereField
 from onefield.fields.field import Field
-from onefield.meshing.colors import color_vertices
+from onefield.meshing.colors import color_as_seen, color_vertices
 from onefield.meshing.level_sets import extract_mesh
+from onefield.meshing.preview import orbit_camera
+from onefield.meshing.visibility import LEAST_COSINE
 from onefield.types import Bounds, Mesh, Sample
 
 
@@ -73,3 +76,23 @@ def test_field_without_color_is_refused():
 
     with pytest.raises(UsageError, match="provides distance but no color"):
         color_vertices(Mesh(torch.zeros(1, 3), torch.zeros(0, 3, dtype=torch.int64)), Bare())
+
+
+def test_colors_as_seen_are_means_over_the_cameras_that_see_a_point():
+    mesh = extract_mesh(SphereField(0.5), resolution=32)
+    points = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.Generator().manual_seed(0)), dim=1) / 2
+    normals = 2 * points
+    views = [orbit_camera(mesh, width=160, height=160, azimuth=azimuth) for azimuth in (0.0, 1.0)]
+    cameras = Cameras.pinhole(torch.cat([view.camera_to_world for view in views]), views[0].focal, (80, 80), 160, 160)
+    told = []
+    colors = color_as_seen(
+        mesh, DirectionColors(), points, normals, cameras, observe=lambda done, total: told.append((done, total))
+    )
+    towards = torch.nn.functional.normalize(points - cameras.positions.float()[:, None], dim=2)
+    # convex, so that only what is turned away is hidden, and all of it in both pictures
+    sees = -(towards * normals).sum(2, keepdim=True) > LEAST_COSINE
+    mean = (towards * sees).sum(0) / sees.sum(0).clamp(min=1)
+    expected = torch.where(sees.any(0), mean, -normals)
+    assert {int(number) for number in sees.sum(0)} == {0, 1, 2}
+    torch.testing.assert_close(colors * 2 - 1, expected, atol=1e-5, rtol=0)
+    assert told == [(0, 2), (1, 2), (2, 2)]

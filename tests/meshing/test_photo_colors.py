@@ -86,7 +86,8 @@ def test_what_something_hides_is_not_seen(ball):
     assert bool(seen[front & (mesh.vertices[:, 0] < -0.05)].all())
 
 
-def test_the_nearer_and_straighter_view_wins(ball):
+def test_a_view_counts_by_its_pixels(ball):
+    """Black seen straight from 0.9 away, and white from 1.5 to the side: shares of light as cosines over squares."""
     mesh, normals = ball
 
     def one_color(camera, level):
@@ -96,7 +97,9 @@ def test_the_nearer_and_straighter_view_wins(ball):
     # black and white are not levelled
     views = [one_color(camera_at((0.0, 0.0, 1.5)), 0.0), one_color(camera_at((1.5, 0.0, 1.5)), 1.0)]
     colors, _ = blend_photos(mesh, mesh.vertices, normals, 0.02, 2, views.__getitem__)
-    assert float(colors[top].mean()) < 0.38
+    straight, aside = 0.9**-2, 0.9 * (0.9**2 + 1.5**2) ** -1.5
+    light = aside / (straight + aside)
+    assert float(colors[top].mean()) == pytest.approx(1.055 * light ** (1 / 2.4) - 0.055, abs=0.02)
 
 
 def test_light_is_mixed_not_its_code(ball):

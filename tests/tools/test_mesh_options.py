@@ -73,7 +73,7 @@ def test_what_is_read_back_is_found_in_the_scene(tmp_path: Path, suffix: str, up
         ({"texture": 0}, "64 to 8192"),
         ({"texture": 5}, "64 to 8192"),
         ({"normal_map": True}, "--texture 2048"),
-        ({"texture_from": "photos"}, "--texture 2048"),
+        ({"texture_from": "field"}, "--texture 2048"),
         ({"levels": 0}, "--levels"),
         ({"scale": float("nan")}, "--scale"),
     ],
