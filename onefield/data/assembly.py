@@ -352,7 +352,9 @@ def _split(views: list[View], options: LoadOptions, warnings: list[str]) -> tupl
         test = torch.tensor([split == held for split in splits])
         if int(train.sum()) < FEWEST_VIEWS:
             raise DataError(f"The train split has {int(train.sum())} views; at least {FEWEST_VIEWS} are needed.")
-        return everything[train], everything[test], f"the data set's own {held} views"
+        if not test.any():
+            warnings.append("The data set names no views to hold out that are there: none was held out for evaluation.")
+        return everything[train], everything[test], f"the data set's own {held} views" if test.any() else "none"
     if options.hold_out_every == 0 or len(views) <= FEWEST_VIEWS:
         if options.hold_out_every:
             warnings.append(f"Only {len(views)} views: none was held out for evaluation.")

@@ -35,6 +35,8 @@ from onefield.data.strict_json import JsonObject, read_json_object
 from onefield.errors import DataError
 
 _LEAST_SCALE = 1e-9  # beyond this, and above its inverse, the file is wrong
+# of unit cubes, by which a file may shift its poses; those of map coordinates are millions of units
+_LARGEST_OFFSET = 1e9
 _NGP_SCALE, _NGP_OFFSET = 0.33, 0.5
 _LARGEST_AABB_SCALE = 128.0
 # nerfstudio's depth images hold millimetres where nothing else is said.
@@ -56,6 +58,10 @@ def _read(path: Path) -> Capture:
     top = read_json_object(file)
     splits = _splits(top)
     views = [_view(root, top, frame, splits) for frame in top.objects("frames")]
+    strangers = sorted(splits.keys() - {view.name for view in views})
+    warnings = (
+        [f"{len(strangers)} names of the splits belong to no frame (first: {strangers[0]})."] if strangers else []
+    )
     from_ngp = "aabb_scale" in top
     extent = _aabb_scale(top) if from_ngp else None
     points, colors = _points(root, top)
@@ -72,6 +78,7 @@ def _read(path: Path) -> Capture:
         object_masks=extent == 1.0 and masked,
         depth_unit=_depth_unit(top),
         depth_along_rays=top.flag("depth_along_rays"),
+        warnings=warnings,
     )
 
 
@@ -121,6 +128,8 @@ def _ngp_transform(top: JsonObject) -> Similarity:
         offset = top.array("offset", ((3,),))
     elif "offset" in top:
         offset = np.full(3, top.number("offset"))
+    if np.abs(offset).max() > _LARGEST_OFFSET:
+        raise DataError(f"{top.where}: 'offset' is {offset.tolist()}, far from the unit cube; correct it.")
     # [0, 1] to [-1, 1].
     return Similarity(2 * scale, torch.eye(3, dtype=torch.float64), torch.from_numpy(2 * offset - 1))
 

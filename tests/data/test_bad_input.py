@@ -301,6 +301,23 @@ def test_json_that_is_not_text(folder):
     refused(folder, "not UTF-8", "byte 12")
 
 
+def test_offsets_beyond_measure(folder):
+    rewrite(folder, lambda record: record.__setitem__("offset", 1e308))
+    refused(folder, "'offset' is [1e+308, 1e+308, 1e+308]")
+
+
+def test_splits_that_name_no_frame_are_told(folder):
+    def split(record):
+        names = [frame["file_path"] for frame in record["frames"]]
+        record |= {"train_filenames": names[:4], "test_filenames": ["images/none.png"]}
+
+    rewrite(folder, split)
+    scene = load_scene(folder)
+    assert (len(scene.train_indices), len(scene.test_indices), scene.split_rule) == (4, 0, "none")
+    assert "1 names of the splits belong to no frame (first: images/none.png)." in scene.warnings
+    assert any("none was held out" in warning for warning in scene.warnings)
+
+
 def test_keys_of_the_wrong_kind_are_named(folder):
     rewrite(folder, lambda record: record["frames"][1].__setitem__("transform_matrix", [[1, 2], [3, 4]]))
     refused(folder, "frames[1]: 'transform_matrix' must hold 4x4 or 3x4 numbers")
