@@ -119,7 +119,7 @@ def _check_finite(values: Tensor, said: str) -> None:
     sound = torch.isfinite(values.float()).all(dim=1)
     if not bool(sound.all()):
         first = int((~sound).nonzero()[0])
-        raise DataError(f"{said.format(first)} {values[first].tolist()}, which float32 can't hold; remove it first.")
+        raise DataError(f"{said.format(first)} {values[first].tolist()}, which float32 can't hold; mend or remove it.")
 
 
 def _y_up(mesh: Mesh) -> Mesh:

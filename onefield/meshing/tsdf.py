@@ -48,7 +48,7 @@ class DepthView:
             volume reaches, so that all of the ray is free; NaN where unknown. The median is better than the mean, which
             lies between two surfaces where a pixel sees both.
         spread: how far along the ray the depth is uncertain, world units; None says that it is certain.
-        color: RGB in [0, 1].
+        color: RGB in [0, 1]; what is no number counts as black.
     """
 
     camera: Cameras
@@ -156,11 +156,18 @@ class TsdfVolume:
         """Fuses one more view.
 
         Raises:
-            UsageError: it is no pinhole picture, or has colours where others had none.
+            UsageError: it is no pinhole picture, not of its camera's size, or has colours where others had none.
         """
         camera = view.camera
         if len(camera) != 1 or camera.distorted or camera.skewed:
             raise UsageError("Fusion needs views of single cameras without distortion or skew; render through such.")
+        size = (int(camera.height), int(camera.width))
+        for name, picture in (("depth", view.depth), ("spread", view.spread), ("colour", view.color)):
+            if picture is not None and picture.shape[:2] != size:
+                raise UsageError(
+                    f"The {name} of a view has shape {tuple(picture.shape)}, but its camera takes pictures of "
+                    f"{size[0]} rows and {size[1]} columns; render it through that camera."
+                )
         if self.views and (view.color is None) != (self.colors is None):
             raise UsageError("Either all views that are fused have colours or none has.")
         if view.color is not None and self.colors is None:
@@ -175,7 +182,7 @@ class TsdfVolume:
             self.colors,
             view.depth.float().cpu(),
             pixel_weights(view, self.truncation).float().cpu(),
-            None if view.color is None else view.color.float().cpu(),
+            None if view.color is None else view.color.float().cpu().nan_to_num(),
             to_camera,
             [*camera.focal[0].tolist(), *camera.center[0].tolist()],
             self.truncation,

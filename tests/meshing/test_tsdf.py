@@ -180,3 +180,11 @@ def test_refusals():
         fuse_views([bent], CUBE, resolution=8)
     with pytest.raises(UsageError, match="colours"):
         fuse_views([view, seen(view.camera, ball(), rainbow)], CUBE, resolution=8)
+    with pytest.raises(UsageError, match=r"depth of a view has shape \(40, 81\), but .* 81 rows and 81 columns"):
+        fuse_views([replace(view, depth=view.depth[:40])], CUBE, resolution=8)
+
+
+def test_a_pixel_whose_colour_is_no_number_spoils_no_other():
+    views = [seen(camera, ball(), rainbow) for camera in ring(4, 0.0)]
+    views[0].color[40, 40] = torch.nan
+    assert bool(torch.isfinite(fuse_views(views, CUBE, resolution=12).mesh.colors).all())
