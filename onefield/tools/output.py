@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from onefield.reports.figures import duration
@@ -22,8 +23,9 @@ BAR_SECONDS = 0.2
 
 
 def say(message: str) -> None:
-    """One line of talk."""
-    print(message, file=sys.stderr, flush=True)
+    """One line of talk; work goes on though nobody listens any more."""
+    with suppress(BrokenPipeError):
+        print(message, file=sys.stderr, flush=True)
 
 
 class WarningLines(logging.Handler):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from onefield.tools.main import gathered, main
+from onefield.tools.output import say
 
 
 @pytest.mark.parametrize(
@@ -56,3 +59,17 @@ def test_a_misspelt_method_is_said_before_photos_are_placed(tmp_path, capsys) ->
     said = capsys.readouterr().err
     assert "did you mean 'ngp'" in said
     assert "finding them" not in said
+
+
+def test_a_reader_that_leaves_early_is_no_error(monkeypatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "onefield.tools.main", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with open(writer, "w", closefd=False) as unheard, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", unheard)
+        say("training goes on")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)
+    os.close(writer)
