@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 from onefield.tools.output import say
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 class StopSignals:
@@ -33,6 +35,9 @@ class StopSignals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
+            if sys.stderr.isatty():
+                # the bar hides it, and nothing else shows it again
+                os.write(sys.stderr.fileno(), _SHOW_CURSOR)
             os._exit(130)
         self._asked = True
         say("\nfinishing this step and saving; once more ends at once")
