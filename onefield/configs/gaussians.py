@@ -90,6 +90,13 @@ class GaussianSet:
             raise UsageError(
                 f"Unknown densification '{self.densification}': {nearest_name(self.densification, _DENSIFICATIONS)}."
             )
+        kinds = ("mean", "scale", "rotation", "opacity", "color", "lobe_color", "lobe_shape", "final_mean")
+        positive = ["first_scale", *(f"{kind}_rate" for kind in kinds)]
+        for name in positive:
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise UsageError(f"field.{name} must be positive, got {getattr(self, name)}.")
+        if self.most_mebibytes is not None and not math.isfinite(self.most_mebibytes):
+            raise UsageError(f"field.most_mebibytes must be a finite number, got {self.most_mebibytes}.")
         if self.first < 2 or self.bound < 2:
             raise UsageError(
                 f"A set of Gaussians starts with at least 2 and may hold at least 2, got field.first={self.first} and "
@@ -101,10 +108,6 @@ class GaussianSet:
             raise UsageError(f"field.lobes must be 0 or more, got {self.lobes}.")
         if not 0 < self.first_opacity < 1:
             raise UsageError(f"field.first_opacity must lie between 0 and 1, got {self.first_opacity}.")
-        kinds = ("mean", "scale", "rotation", "opacity", "color", "lobe_color", "lobe_shape")
-        for name in (f"{kind}_rate" for kind in kinds):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise UsageError(f"field.{name} must be positive, got {getattr(self, name)}.")
 
     @property
     def bytes_each(self) -> int:

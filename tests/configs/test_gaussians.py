@@ -134,6 +134,9 @@ def test_a_bound_in_mebibytes_counts_what_training_holds(scene):
         ("first_opacity", 1.0, "between 0 and 1"),
         ("mean_rate", -1.0, "must be positive"),
         ("densification", "mcmx", "did you mean 'mcmc'"),
+        ("first_scale", 0, "field.first_scale must be positive"),
+        ("final_mean_rate", -1, "field.final_mean_rate must be positive"),
+        ("most_mebibytes", ".nan", "field.most_mebibytes must be a finite number"),
     ],
 )
 def test_settings_without_meaning_are_named(key, value, message):
