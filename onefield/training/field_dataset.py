@@ -138,11 +138,11 @@ def fit_dataset(
         The dataset; None if it was stopped.
 
     Raises:
-        UsageError: an unknown representation, something in the folder already, or other settings on resuming.
+        UsageError: an unknown representation, a name that is no file's, something in the folder already, or other
+            settings on resuming.
         DataError: signals that can't be read or are not alike.
     """
-    if not signals:
-        raise DataError("A dataset of fields needs at least one signal.")
+    _check_names(signals)
     chosen = "siren" if field == "auto" else field
     settings = {"format": FORMAT, "version": VERSION, "field": chosen}
     settings |= {"parameters": parameters, "steps": steps, "seed": seed}
@@ -169,6 +169,17 @@ def fit_dataset(
         return None
     _write_index(place)
     return load_field_dataset(place)
+
+
+def _check_names(signals: Mapping[str, Source]) -> None:
+    if not signals:
+        raise DataError("A dataset of fields needs at least one signal.")
+    for name in signals:
+        # a file begins with its name, below the folder of fields; those that begin with a dot are unfinished
+        if not (isinstance(name, str) and all(part and not part.startswith(".") for part in name.split("/"))):
+            raise UsageError(
+                f"A signal can't be called {name!r}; give a name without dots before it, such as 'label/name'."
+            )
 
 
 def load_field_dataset(folder: str | Path) -> FieldDataset:

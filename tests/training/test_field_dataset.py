@@ -71,6 +71,13 @@ def test_what_was_given_up_before_its_start_is_in_nobodys_way(folder, tmp_path):
     assert len(fit_dataset(signals, tmp_path / "out", parameters=300, steps=2)) == 1
 
 
+@pytest.mark.parametrize("name", ["", "/a", "../a", "b/../../a", ".a", 1])
+def test_names_that_would_lead_elsewhere_are_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="A signal can't be called"):
+        fit_dataset({name: disc(2.0)}, tmp_path / "out", steps=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_common_start_finds_a_ball_sooner_than_random_numbers_do(tmp_path):
     places = (np.stack(np.mgrid[0:14, 0:14, 0:14], -1) + 0.5) / 7 - 1
     radii = {name: np.linalg.norm(places, axis=-1)[..., None] for name in ("0.6", "0.7")}
