@@ -20,7 +20,7 @@ from onefield.errors import DataError, UsageError
 from onefield.files import make_folder
 from onefield.kernels.system import describe_system
 from onefield.training.checkpoints import has_checkpoint, load_checkpoint, newest_state
-from onefield.training.evaluation import Evaluation, evaluate
+from onefield.training.evaluation import Evaluation, evaluate, views_of
 from onefield.training.loop import Outcome, Progress, run_training
 from onefield.training.lpips import LpipsWeights
 from onefield.training.method import Method
@@ -238,9 +238,16 @@ def score(
     observe: Callable[[int, int], None] = lambda d, t: None,
     perception: LpipsWeights | None = None,
 ) -> Evaluation:
-    """Evaluates a run's views and writes pictures and table to ``eval/``; LPIPS only with weights for it."""
-    pictures = opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split
-    make_folder(pictures)
+    """Evaluates a run's views and writes pictures and table to ``eval/``; LPIPS only with weights for it.
+
+    Args:
+        split: ``"held-out"`` or ``"training"``.
+
+    Raises:
+        UsageError: another split.
+    """
+    views_of(opened.scene, split)
+    pictures = make_folder(opened.folder.evaluation if split == "held-out" else opened.folder.evaluation / split)
     result = evaluate(opened.method, opened.scene, split, pictures, observe, perception)
     opened.folder.write_evaluation({"step": opened.step, **result.as_json()}, split)
     return result

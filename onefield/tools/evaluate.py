@@ -12,7 +12,7 @@ from onefield.errors import UsageError
 from onefield.reports.run_report import report_run
 from onefield.tools.output import say, show
 from onefield.tools.train import report_line
-from onefield.training.evaluation import Evaluation
+from onefield.training.evaluation import Evaluation, views_of
 from onefield.training.lpips import read_lpips_weights
 
 
@@ -33,7 +33,7 @@ def run_command(
     """
     perception = None if lpips is None else read_lpips_weights(lpips)
     opened = open_run(run)
-    views = opened.scene.test_indices if split == "held-out" else opened.scene.train_indices
+    views = views_of(opened.scene, split)
     if len(views) == 0:
         raise UsageError(f"{run} has no {split} views to evaluate.")
     say(f"step {opened.step} of {opened.folder.path}: {len(views)} {split} views")

@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onefield.data.batches import RayBatch
 from onefield.data.images import write_image
 from onefield.data.scene import Scene
-from onefield.errors import DataError
+from onefield.errors import DataError, UsageError, nearest_name
 from onefield.renderers.background import composite_alpha
 from onefield.training.held_out import (
     WHOLE,
@@ -146,6 +146,18 @@ class QuickCheck:
         return (shown, true) if batch.counted is None else (shown[batch.counted], true[batch.counted])
 
 
+def views_of(scene: Scene, split: str) -> Int[Tensor, "n"]:
+    """The views of a split, ``"held-out"`` or ``"training"``.
+
+    Raises:
+        UsageError: another split.
+    """
+    views = {"held-out": scene.test_indices, "training": scene.train_indices}
+    if split not in views:
+        raise UsageError(f"Unknown split '{split}': {nearest_name(str(split), tuple(views))}.")
+    return views[split]
+
+
 def evaluate(
     method: Method,
     scene: Scene,
@@ -163,9 +175,10 @@ def evaluate(
         perception: weights for LPIPS; None leaves it out.
 
     Raises:
+        UsageError: no such split.
         DataError: masks leave nothing to score.
     """
-    indices = scene.test_indices if split == "held-out" else scene.train_indices
+    indices = views_of(scene, split)
     files = picture_names([scene.image_names[int(index)] for index in indices])
     scores = []
     for done, index in enumerate(indices):

@@ -19,8 +19,9 @@ import pytest
 import torch
 
 from onefield import files
-from onefield.configs.runs import read_config
+from onefield.configs.runs import open_run, read_config, score
 from onefield.data.demo_scene import write_demo_scene
+from onefield.errors import UsageError
 from onefield.export.formats import read_mesh
 from onefield.tools.main import main
 from onefield.training.checkpoints import load_checkpoint
@@ -193,6 +194,12 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint(
     assert main(["train", str(run), "--resume"]) == 0
     again, before = load_checkpoint(run / "checkpoints"), load_checkpoint(trained / "checkpoints")
     assert all(torch.equal(tensor, again.model[name]) for name, tensor in before.model.items())
+
+
+def test_views_of_a_split_that_is_none_are_not_scored_as_another(run: Path) -> None:
+    with pytest.raises(UsageError, match="Unknown split 'test': valid are held-out, training"):
+        score(open_run(run), "test")
+    assert not list((run / "eval").glob("test*"))
 
 
 def test_a_longer_budget_is_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
