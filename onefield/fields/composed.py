@@ -70,7 +70,7 @@ class ComposedField(Field):
     ) -> Sample:
         features = self.encoding(self.domain.to_unit(points))
         if self.network is not None:
-            features = self.network(features)
+            features = self.network(self.network.to_own_type(features))
         answers = {name: head(features, directions, points) for name, head in self.heads.items() if name in want}
         if "features" in want:
             answers["features"] = features
@@ -87,7 +87,7 @@ class ComposedField(Field):
         columns = []
         for axis, places in enumerate(coordinates):
             low, side = self.domain.minimum[axis], self.domain.extent[axis]
-            columns.append(self.encoding((places[:, None] - low) / side)[:, 0])
+            columns.append(self.network.to_own_type(self.encoding((places[:, None] - low) / side)[:, 0]))
         features = self.network.on_grid(columns).flatten(0, -2)
         points = combinations_of(coordinates)
         answers = {name: head(features, None, points) for name, head in self.heads.items() if name in want}

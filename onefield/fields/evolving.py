@@ -55,7 +55,7 @@ class EvolvingField(Field):
     ) -> Sample:
         moment = points.new_zeros(len(points)) if time is None else time.to(points) / self.duration
         inputs = torch.cat([2 * self.domain.to_unit(points) - 1, moment[:, None]], dim=1)
-        return Sample(distance=max(self.domain.extent) / 2 * self.network(inputs)[:, 0])
+        return Sample(distance=max(self.domain.extent) / 2 * self.network(self.network.to_own_type(inputs))[:, 0])
 
 
 class AtTime(Field):

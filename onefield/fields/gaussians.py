@@ -216,6 +216,7 @@ def sample_gaussians(
         want: of ``density`` and ``color``.
     """
     gaussians = without_lobes(gaussians)
+    points = points.to(gaussians.means)
     scales = gaussians.log_scales.exp()
     whitening = rotations(gaussians.quaternions).mT / scales[:, :, None]
     amplitudes = peak_densities(gaussians.opacities, scales)
@@ -225,7 +226,7 @@ def sample_gaussians(
     density, sums = gaussian_mixture(points, gaussians.means, whitening, amplitudes, carried)
     color = None
     if "color" in want:
-        basis = harmonic_basis(functional.normalize(directions, dim=-1), gaussians.degree)
+        basis = harmonic_basis(functional.normalize(directions.to(points), dim=-1), gaussians.degree)
         seen = density > 0
         mean = (sums.unflatten(1, (-1, 3)) * basis[:, :, None]).sum(1) / torch.where(seen, density, 1.0)[:, None]
         color = (mean + GREY).clamp(0, 1)

@@ -94,7 +94,7 @@ class IterativeField(Field):
         return states
 
     def _of_backbone(self, points: Tensor) -> Tensor:
-        return self.backbone.query(points, want=("value",)).value
+        return self.backbone.query(points, want=("value",)).value.to(self.feedback[0].weight)
 
     def _fused(self, known: Tensor, current: Tensor, times: Tensor) -> Tensor:
         fed_back = self.feedback(torch.cat([current, times[:, None]], dim=-1))

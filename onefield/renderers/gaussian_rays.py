@@ -170,7 +170,8 @@ class GaussianRayRenderer(Renderer):
     ) -> tuple[Rendering, Float[Tensor, "R Q"]]:
         degree = math.isqrt(gaussians.harmonics.shape[1]) - 1
         basis = harmonic_basis(functional.normalize(rays.directions, dim=-1), degree)
-        lit = CastRays(rays.origins, rays.directions, basis, *self._limits(rays, generator))
+        given = (rays.origins, rays.directions, basis, *self._limits(rays, generator))
+        lit = CastRays(*(numbers.to(gaussians.means) for numbers in given))
         shares = (*quantiles, 0.5) if normals else quantiles
         cast = cast_gaussians(lit, gaussians, step=self.step, cone=self.cone, early_stop=self.early_stop, shares=shares)
         hit = cast.opacity > 0

@@ -179,10 +179,12 @@ class VolumeRenderer(Renderer):
             samples, looks, answer = self._visible(field, rays, samples)
         if answer is None:
             answer = _asked(field, rays, samples, ("density", "color", *self._branches))
-        color = answer.color.float()
-        shown = self._blended(answer.density.float(), color, samples, behind)
+        # a field may answer in another type than rays and the sums along them have
+        kind = samples.starts.dtype
+        color = answer.color.to(kind)
+        shown = self._blended(answer.density.to(kind), color, samples, behind)
         if self._branches:
-            density = occupied_density(answer.occupancy.float(), samples.ends - samples.starts)
+            density = occupied_density(answer.occupancy.to(kind), samples.ends - samples.starts)
             shown = replace(shown, occupied=self._blended(density, color, samples, behind))
         return replace(
             shown,
@@ -233,11 +235,11 @@ class VolumeRenderer(Renderer):
             for some in numbers.split(LOOK):
                 part = RaySamples(samples.ray_indices[some], samples.starts[some], samples.ends[some], samples.offsets)
                 answer = _asked(field, rays, part, want)
-                density[some] = answer.density.float()
+                density[some] = answer.density.to(density)
                 if occupied:
-                    solid[some] = occupied_density(answer.occupancy.float(), part.ends - part.starts)
+                    solid[some] = occupied_density(answer.occupancy.to(solid), part.ends - part.starts)
                 if not learning:
-                    color[some] = answer.color.float()
+                    color[some] = answer.color.to(color)
             # a ray goes on until neither lets light through
             return torch.minimum(density[numbers], solid[numbers]) if occupied else density[numbers]
 

@@ -159,6 +159,16 @@ def test_a_field_answers_what_it_provides_in_any_batch(name):
 
 
 @pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_single_precision_takes_points_of_double(name):
+    field = seeded(FIELDS[name])
+    points = inside(field, 7)
+    answers, doubled = ask(field, points), ask(field, points.double())
+    for quantity in field.provides:
+        expected = getattr(answers, quantity)
+        torch.testing.assert_close(getattr(doubled, quantity).to(expected), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FIELDS)
 def test_a_field_refuses_what_it_cannot_answer(name):
     field = seeded(FIELDS[name])
     points = inside(field, 2)

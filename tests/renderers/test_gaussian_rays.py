@@ -134,6 +134,13 @@ def ball(opacity=8.0, size=0.2) -> GaussianField:
     )  # fmt: skip
 
 
+def test_rays_of_double_precision_see_gaussians_of_single():
+    rays = camera().image_rays(0)
+    doubled = Rays(rays.origins.double(), rays.directions.double())
+    shown = GaussianRayRenderer().render(ball(), doubled, normals=True)
+    torch.testing.assert_close(shown.color.float(), GaussianRayRenderer().render(ball(), rays).color)
+
+
 def test_a_picture_is_its_rays_with_normals_towards_the_eye_and_the_median_before_the_middle():
     renderer, view = GaussianRayRenderer(White()), camera()
     image = renderer.render_image(ball(), view, 0, normals=True, quantiles=(0.25, 0.5))

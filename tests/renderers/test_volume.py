@@ -18,6 +18,7 @@ from onefield.renderers.sampling.proposal import ProposalSampler
 from onefield.renderers.sampling.uniform import UniformSampler
 from onefield.renderers.volume import VolumeRenderer
 from onefield.types import Bounds, Rays, Sample
+from tests.catalog import radiance_field
 
 RED = Material(density=3.0, color=(1.0, 0.0, 0.0))
 
@@ -67,6 +68,18 @@ def converged(sampler: OccupancySampler, field: Field, steps: int = 24) -> Occup
 def samplers(field: Field):
     occupancy = OccupancySampler(Bounds.cube(), 32, step=0.004, cells_per_update=2**14)
     return [UniformSampler(500), converged(occupancy, field), ProposalSampler([field], (256,), 200)]
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_rays_of_double_precision_see_a_field_of_single(learning):
+    field = radiance_field()
+    rays = parallel_rays(4)
+    doubled = Rays(rays.origins.double(), rays.directions.double())
+    for sampler in (UniformSampler(16), OccupancySampler(Bounds.cube(), 8)):
+        with torch.set_grad_enabled(learning):
+            shown, expected = (VolumeRenderer(sampler).render(field, some, normals=True) for some in (doubled, rays))
+        assert shown.color.dtype == torch.float64
+        torch.testing.assert_close(shown.color.float(), expected.color, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("prefilter", [False, True])

@@ -66,5 +66,9 @@ class Mlp(Network):
             if bias:
                 self.biases.append(nn.Parameter(torch.zeros(outputs)))
 
+    def to_own_type(self, features: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """As they are: `onefield.kernels.mlp.relu_layers` takes any type."""
+        return features
+
     def forward(self, features: Float[Tensor, "n f"]) -> Float[Tensor, "n g"]:
         return relu_layers(features, list(self.weights), list(self.biases), self.precision)

@@ -18,6 +18,10 @@ class Network(nn.Module, ABC):
     input_dimension: int
     output_dimension: int
 
+    def to_own_type(self, features: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """Features in the floating-point type of the network's numbers, with which alone they can be multiplied."""
+        return features.to(next(self.parameters()).dtype)
+
     @abstractmethod
     def forward(self, features: Float[Tensor, "n f"]) -> Float[Tensor, "n g"]:
         """The output for each row; rows do not influence each other."""
