@@ -123,11 +123,20 @@ def report_page(record: RunRecord, portrait: Portrait | None, picture_side: int)
             *_geometry(portrait, picture_side),
             section(
                 "Repeat it",
-                preformatted(shlex.join(train_command(record.config))),
+                preformatted("\n".join(_commands(record))),
                 folded("All settings", preformatted(record.folder.read_config())),
             ),
         ],
     )
+
+
+def _commands(record: RunRecord) -> list[str]:
+    """What repeats a run: the command that began it, and the one by which it went on beyond its budget."""
+    begun = shlex.join(train_command(record.config))
+    budget = record.config.method.training
+    if budget.seconds is not None or record.step <= budget.steps:
+        return [begun]
+    return [f"{begun} --output RUN", f"onefield train RUN --resume --steps {record.step}"]
 
 
 def _run_facts(record: RunRecord) -> Markup:

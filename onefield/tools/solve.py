@@ -29,7 +29,7 @@ def run_command(
 
     Args:
         problem: one of these names.
-        output: folder to write picture and figures to; solutions/NAME by default.
+        output: folder to write the picture to; solutions/NAME by default.
         seed: of all random numbers.
         json: print the result as JSON.
     """

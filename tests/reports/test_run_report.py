@@ -87,6 +87,12 @@ def test_the_command_can_be_pasted(scored, content):
     assert shlex.split(command)[2] == str(scored.scene.path)
 
 
+def test_a_run_that_went_on_is_repeated_by_two_commands(scored):
+    text = Outline(report_page(replace(read_record(scored.folder), step=60), None, 0)).text
+    assert "--output RUN" in text
+    assert "onefield train RUN --resume --steps 60" in text
+
+
 def test_pictures_show_views_geometry_and_surface(scored, content):
     outline = Outline(content)
     descriptions = [names["alt"] for tag, names in outline.met if tag == "img"]
