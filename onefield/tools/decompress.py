@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from onefield.errors import DataError, UsageError
-from onefield.tools.output import show
+from onefield.tools.output import show, written_lines
 
 
 def run_command(
@@ -43,6 +43,6 @@ def run_command(
     lines = [
         f"{file}: {decoded.fitted.kind} from {decoded.planes} of {decoded.total_planes} bit planes, "
         f"{decoded.bits:.2f} bits a parameter",
-        *(f"wrote {path}" for path in written),
+        *written_lines(written),
     ]
     show(result, json, lines)

@@ -10,7 +10,7 @@ import tyro
 
 from onefield.errors import UsageError
 from onefield.files import require_place
-from onefield.tools.output import say, seconds_of, show
+from onefield.tools.output import say, seconds_of, show, written_lines
 from onefield.tools.task_options import NO_TASK, TaskOptions
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _write(
     show(
         {"signal": str(signal), "folder": str(folder), **figures},
         json,
-        [listed, *said, *(f"wrote {path}" for path in written)],
+        [listed, *said, *written_lines(written)],
     )
 
 

@@ -7,7 +7,10 @@ import logging
 import math
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from onefield.reports.figures import duration
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 # Lines in a log that nobody watches live.
 PLAIN_LINE_SECONDS = 10.0
+# Files of a folder that are named one by one.
+_LISTED = 8
 # A terminal needs no more than a few updates a second.
 BAR_SECONDS = 0.2
 
@@ -46,6 +51,16 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _without_nan(inner) for key, inner in value.items()}
     return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def written_lines(paths: Sequence[Path]) -> list[str]:
+    """A line for each file that was written; those of a folder of many, such as a video's frames, share one."""
+    folders = Counter(path.parent for path in paths)
+    lines = [
+        f"wrote {path.parent}/ ({folders[path.parent]} files)" if folders[path.parent] > _LISTED else f"wrote {path}"
+        for path in paths
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def seconds_of(text: str) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from onefield.errors import UsageError
-from onefield.tools.output import count_of, seconds_of, show
+from onefield.tools.output import count_of, seconds_of, show, written_lines
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2M", 120)])
@@ -37,3 +38,9 @@ def test_numbers_of_things_are_read(text: str, count: int) -> None:
 def test_what_is_no_number_of_things_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="100k"):
         count_of(text)
+
+
+def test_frames_of_a_video_are_told_in_one_line():
+    frames = [Path("fit/reconstruction") / f"{number:04d}.png" for number in range(9)]
+    told = written_lines([Path("fit/field.safetensors"), *frames])
+    assert told == ["wrote fit/field.safetensors", "wrote fit/reconstruction/ (9 files)"]
