@@ -34,6 +34,8 @@ _SMALLEST_IMAGE = 4 + 32 + 24 + 4 + 1 + 8
 _SMALLEST_CAMERA = 4 + 4 + 16 + 24
 _SMALLEST_POINT = 8 + 24 + 3 + 8 + 8
 _LONGEST_NAME = 4096
+# Numbers of an observation in text: its place, and its point's number.
+_OBSERVATION = 3
 # Images are numbered with 32 bits.
 _LARGEST_NUMBER = 2**32
 
@@ -240,6 +242,11 @@ def _text_images(path: Path) -> list[ColmapImage]:
         # Each image has two lines; the second lists observations and may be empty.
         if observations_follow:
             observations_follow = False
+            if len(text.split()) % _OBSERVATION:
+                raise DataError(
+                    f"{path}, line {line} should hold the observations of image '{images[-1].name}', {_OBSERVATION} "
+                    f"numbers each, or none; put an empty line behind each image without."
+                )
             continue
         if not text:
             continue

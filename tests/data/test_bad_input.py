@@ -414,6 +414,13 @@ def test_colmap_text_with_words_for_numbers(synthetic, tmp_path):
     refused(tmp_path, "images.txt, line 4", "seven")
 
 
+def test_colmap_text_without_a_line_of_observations(synthetic, tmp_path):
+    synthetic.colmap(synthetic.truth, tmp_path, "PINHOLE", True)
+    file = tmp_path / "sparse" / "0" / "images.txt"
+    file.write_text("\n".join(line for line in file.read_text().split("\n") if line.endswith(".png")))
+    refused(tmp_path, "images.txt, line 2 should hold the observations of image", "an empty line behind each image")
+
+
 def test_colmap_names_that_leave_the_dataset(colmap):
     file = colmap / "sparse" / "0" / "images.bin"
     file.write_bytes(file.read_bytes().replace(b"001.png", b"../../x"))
