@@ -13,6 +13,10 @@ from onefield.errors import DataError
 # Straight pieces of a curve: a circle of four arcs is off by 1.2e-3 of its radius at most.
 CURVE_STEPS = 16
 _TOKEN = re.compile(r"([MmLlHhVvCcSsQqTtAaZz])|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|([^\s,])")
+# Between two of them; flags of an arc, the fourth and fifth of its numbers, need nothing between.
+_BETWEEN = re.compile(r"[\s,]*")
+_FLAG = re.compile(r"([MmLlHhVvCcSsQqTtAaZz])|([01])|(.)")
+_FLAGS = (3, 4)
 _COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7}
 # A path that ends this near to its start, as a part of its size, was meant to be closed.
 _CLOSED = 1e-3
@@ -40,8 +44,12 @@ def path_polygons(data: str, said_by: str) -> list[Float[np.ndarray, "k 2"]]:
         DataError: an outline that is open, or data that can't be read.
     """
     pen = _Pen(said_by)
-    command, numbers = "", []
-    for letter, number, other in _TOKEN.findall(data):
+    command, numbers, place = "", [], 0
+    while (place := _BETWEEN.match(data, place).end()) < len(data):
+        flag = command.upper() == "A" and len(numbers) % _COUNTS["A"] in _FLAGS
+        found = (_FLAG if flag else _TOKEN).match(data, place)
+        place = found.end()
+        letter, number, other = found.groups()
         if other:
             raise DataError(f"{said_by} has {other!r} in its path data, which SVG does not know; export it again.")
         if letter:

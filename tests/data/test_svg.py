@@ -68,6 +68,13 @@ def test_drawings_of_programs_with_a_public_document_type_open(tmp_path):
     assert len(read_svg(path)) == 1
 
 
+def test_flags_of_arcs_need_nothing_between(tmp_path):
+    """As programs that make drawings small write them: a circle about (1, 0)."""
+    (polygon,) = read_svg(drawn(tmp_path, "<path d='M0 0A1 1 0 012 0a1 1 0 11-2 0z'/>"))
+    np.testing.assert_allclose(np.hypot(*(polygon - (1, 0)).T), 1, atol=1e-9)
+    assert len(polygon) == 32
+
+
 def test_groups_may_nest_deeply_and_arcs_be_flat(tmp_path):
     flat = "<path d='M0 0 A 1e-320 1 0 0 0 5 5 L 5 0 Z'/>"
     (polygon,) = read_svg(drawn(tmp_path, "<g transform='translate(1)'>" * 3000 + flat + "</g>" * 3000))
