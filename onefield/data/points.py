@@ -27,6 +27,8 @@ _BRIGHTEST = 255
 _MARGIN = 0.1
 # A cloud is flat when it is thinner than this part of its longest side.
 _FLAT = 1e-4
+# Squares of distances beyond these do not fit single precision.
+_SMALLEST, _LARGEST = 1e-18, 1e18
 # Coordinates in single precision lose digits when the cloud is farther from the origin than so many of its sides.
 _FAR = 100.0
 
@@ -80,6 +82,8 @@ class Points:
         if len(positions) < FEWEST:
             raise DataError(f"{name} has {len(positions)} distinct points; a surface needs at least {FEWEST}.")
         low, high = positions.min(0), positions.max(0)
+        if not _SMALLEST < (high - low).max() < _LARGEST:
+            raise DataError(f"{name} spans {(high - low).max():.3g} units, beyond measure; give it in another unit.")
         if _spans(positions)[1] <= _FLAT * _spans(positions)[2]:
             raise DataError(f"{name} has all its points on a line, which is no surface; give points all over one.")
         side = (high - low).max()

@@ -84,6 +84,8 @@ def test_colors_are_no_normals(tmp_path):
     [
         (np.tile(ball(FEWEST - 1), (4, 1)), f"49 distinct points; a surface needs at least {FEWEST}"),
         (np.full((80, 3), np.nan), "0 distinct points"),
+        (ball() * 1e200, "units, beyond measure"),
+        (ball() * 1e-200, "units, beyond measure"),
         (ball() @ np.array([[1, 2, 3]]).repeat(3, 0), "on a line"),
     ],
 )
