@@ -110,16 +110,16 @@ def _check(mesh: Mesh, path: Path) -> None:
                 f"The mesh for {path} has {len(mesh.vertices)} vertices, but each {name} in a tensor of shape "
                 f"{tuple(values.shape)}; give three numbers a vertex."
             )
-        _check_finite(values, f"Vertex {{}} of the mesh for {path} has the {name}")
+        _check_finite(values, "Vertex", f"of the mesh for {path} has the {name}")
     if mesh.texture is not None:
-        _check_finite(mesh.texture.coordinates.flatten(1), f"Face {{}} of the mesh for {path} has the texture's places")
+        _check_finite(mesh.texture.coordinates.flatten(1), "Face", f"of the mesh for {path} has the texture's places")
 
 
-def _check_finite(values: Tensor, said: str) -> None:
+def _check_finite(values: Tensor, part: str, has: str) -> None:
     sound = torch.isfinite(values.float()).all(dim=1)
     if not bool(sound.all()):
         first = int((~sound).nonzero()[0])
-        raise DataError(f"{said.format(first)} {values[first].tolist()}, which float32 can't hold; mend or remove it.")
+        raise DataError(f"{part} {first} {has} {values[first].tolist()}, which float32 can't hold; mend or remove it.")
 
 
 def _y_up(mesh: Mesh) -> Mesh:

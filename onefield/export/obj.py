@@ -133,6 +133,8 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             continue
         begun = ""
         yield number, whole
+    if begun:
+        yield number, begun
 
 
 def _corner(word: str, vertices: int, normals: int) -> tuple[int, int | None]:

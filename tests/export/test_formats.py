@@ -180,11 +180,12 @@ def test_obj_dialects(tmp_path):
     # a backslash at the end of a path joins nothing; other programs' colours go to 255, and normals may be no numbers
     path.write_text(
         "# C:\\models\\\nv 0 0 0 255 0 0\nmtllib C:\\\nv 1 0 0 0 nan 0\no a\u2028v b\nv 0 1 0 0 0 51\nvn nan 0 0\n"
-        "f 1//1 2//1 3//1\n",
+        "f 1//1 2//1 3//1 \\",
         encoding="utf-8",
     )
     mesh = read_mesh(path)
     assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert mesh.faces.tolist() == [[0, 1, 2]]
     assert torch.allclose(mesh.colors, torch.tensor([[1, 0, 0], [0, 0, 0], [0, 0, 0.2]]))
     assert mesh.normals is None
 
@@ -281,7 +282,7 @@ def test_meshes_that_mean_nothing_are_not_written(tmp_path):
         (Mesh(corners, face, texture=Texture(unknown[None, :, :2], torch.zeros(4, 4, 3).byte())), "Face 0 .* places"),
     ):
         with pytest.raises(DataError, match=said):
-            export_mesh(mesh, tmp_path / "a.glb")
+            export_mesh(mesh, tmp_path / "a{0}{b}.glb")
     assert not list(tmp_path.iterdir())
 
 
