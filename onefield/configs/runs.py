@@ -183,6 +183,19 @@ def read_config(folder: RunFolder) -> RunConfig:
         raise DataError(f"{folder.config}: {error}") from error
 
 
+def _require_same_views(folder: RunFolder, scene: Scene) -> None:
+    """Refuses views that are split otherwise than when the run was begun: those held out now may be known to it."""
+    told = folder.read_scene() if folder.scene.is_file() else {}
+    now = scene_facts(scene)
+    for split in ("train", "held_out"):
+        others = set(told.get(split, now[split])) ^ set(now[split])
+        if others:
+            raise DataError(
+                f"{scene.path} has other views, or holds out others, than when {folder.path} was begun ({len(others)} "
+                f"differ, such as {min(others)}); restore them, or train anew."
+            )
+
+
 def open_run(path: str | Path, trained: bool = True) -> Run:
     """Opens a run's folder, or the newest run below a folder.
 
@@ -190,11 +203,17 @@ def open_run(path: str | Path, trained: bool = True) -> Run:
         trained: fill the method with the newest good checkpoint.
 
     Raises:
-        DataError: no run there, or a broken one.
+        DataError: no run there, a broken one, or its dataset is gone or has other views now.
     """
     folder = RunFolder.find(Path(path))
     config = read_config(folder)
+    if not Path(config.scene).exists():
+        raise DataError(
+            f"{config.scene}, which {folder.path} was begun with, does not exist; put it back, or name its new place "
+            f"as 'scene' in {folder.config}."
+        )
     scene = config.load_scene()
+    _require_same_views(folder, scene)
     if trained:
         require_opening_memory(config.method, scene)
     else:

@@ -196,6 +196,30 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint(
     assert all(torch.equal(tensor, again.model[name]) for name, tensor in before.model.items())
 
 
+def test_a_dataset_that_changed_after_training(
+    scene: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "scene"
+    shutil.copytree(scene, copy)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(scene), str(copy)))
+    assert open_run(run).step == 3
+    # a view that was trained on is held out now
+    for name in ("train", "test"):
+        file = copy / f"transforms_{name}.json"
+        record = json.loads(file.read_text())
+        if name == "train":
+            moved = record["frames"].pop()
+        else:
+            record["frames"].append(moved)
+        file.write_text(json.dumps(record))
+    assert main(["evaluate", str(run)]) == 3
+    assert f"{copy} has other views, or holds out others" in sentence(capsys)
+    shutil.rmtree(copy)
+    assert main(["evaluate", str(run)]) == 3
+    assert f"as 'scene' in {config}" in sentence(capsys)
+
+
 def test_views_of_a_split_that_is_none_are_not_scored_as_another(run: Path) -> None:
     with pytest.raises(UsageError, match="Unknown split 'test': valid are held-out, training"):
         score(open_run(run), "test")
