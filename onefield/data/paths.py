@@ -30,6 +30,8 @@ _DISORDERED = 2.5  # steps between successive views, as a multiple of those to t
 _MOST_VIEWS = 500  # to fly through: finding neighbours looks at all pairs
 _SHORTEST_STEP = 0.02  # of the longest; views at one place still take some frames to turn between
 _ROTATION_TOLERANCE = 1e-3  # of matrices written as decimal text
+_NARROWEST = 1e-3  # degrees of a view; the longest telescopes see more
+_LONGEST_SIDE = 1 << 16  # pixels of a view; no format of videos holds more
 _FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 
 _FILE_KEYS = frozenset({"frame", "axes", "width", "height", "vertical_fov", "views"})
@@ -45,15 +47,17 @@ def orbit_path(scene: Scene, frames: int, *, radius: float | None = None, elevat
         elevation: angle above the horizon in radians; the training views' median where not given.
 
     Raises:
-        UsageError: no frames, or no positive radius.
+        UsageError: no frames, no positive radius, or an elevation that is no number.
     """
     _check_frames(frames)
     positions = _training_poses(scene)[:, :, 3]
     distances = np.linalg.norm(positions, axis=1)
     if radius is None:
         radius = float(np.median(distances))
-    if not radius > 0:
+    if not 0 < radius < math.inf:
         raise UsageError(f"An orbit needs a radius > 0, got {radius}; give one with radius=...")
+    if elevation is not None and not math.isfinite(elevation):
+        raise UsageError(f"The elevation of an orbit is an angle in radians, got {elevation}.")
     if elevation is None:
         elevation = float(np.median(np.arcsin(positions[:, 2] / np.maximum(distances, np.finfo(float).tiny))))
     elevation = float(np.clip(elevation, -_STEEPEST, _STEEPEST))
@@ -157,9 +161,9 @@ def path_from_json(path: Path, scene: Scene) -> Cameras:
     height = _pixels(file, sizes[1], int(typical.height[0]))
     usual = math.degrees(typical_vertical_fov(scene))
     angles = np.array([view.number(angle_key, file.number(angle_key, usual)) for view in views])
-    if not ((angles > 0) & (angles < 180)).all():
+    if not ((angles > _NARROWEST) & (angles < 180)).all():
         found = f"{angles.min()} to {angles.max()}"
-        raise DataError(f"{path}: '{angle_key}' must lie between 0 and 180 degrees, got {found}.")
+        raise DataError(f"{path}: '{angle_key}' must lie between {_NARROWEST} and 180 degrees, got {found}.")
     focal = height / 2 / np.tan(np.radians(angles) / 2)
     placed = torch.from_numpy(poses)
     if frame == "dataset":
@@ -285,8 +289,10 @@ def _choice(file: JsonObject, key: str, valid: tuple[str, ...]) -> str:
 
 def _pixels(file: JsonObject, key: str, default: int) -> int:
     value = file.number(key, default)
-    if value != int(value) or value < 1:
-        raise DataError(f"{file.where}: '{key}' must be a whole number of pixels >= 1, got {value}.")
+    if value != int(value) or not 1 <= value <= _LONGEST_SIDE:
+        raise DataError(
+            f"{file.where}: '{key}' must be a whole number of pixels from 1 to {_LONGEST_SIDE}, got {value}."
+        )
     return int(value)
 
 

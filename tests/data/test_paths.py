@@ -213,8 +213,10 @@ GOOD = {"camera_to_world": np.eye(4).tolist()}
         ({"views": [{"camera_to_world": (2 * np.eye(4)).tolist()}]}, "must hold a rotation"),
         ({"views": [{"camera_to_world": np.diag([1, 1, -1, 1]).tolist()}]}, "must hold a rotation"),
         ({"views": [GOOD], "axes": "opncv"}, "did you mean 'opencv'"),
-        ({"views": [GOOD], "vertical_fov": 180}, "between 0 and 180"),
+        ({"views": [GOOD], "vertical_fov": 180}, "between 0.001 and 180"),
+        ({"views": [GOOD], "vertical_fov": 1e-320}, "between 0.001 and 180"),
         ({"views": [GOOD], "width": 0}, "whole number of pixels"),
+        ({"views": [GOOD], "width": 1e308}, "whole number of pixels from 1 to 65536"),
     ],
 )
 def test_a_broken_file_is_explained(tmp_path, document, words):
@@ -231,6 +233,8 @@ def test_no_frames_are_refused():
             path(captured(ring(4)), 0)
     with pytest.raises(UsageError, match="radius > 0"):
         orbit_path(captured(ring(4)), 3, radius=0.0)
+    with pytest.raises(UsageError, match="angle in radians, got nan"):
+        orbit_path(captured(ring(4)), 3, elevation=float("nan"))
 
 
 def test_a_written_path_is_read_back_as_the_same_views(tmp_path):
