@@ -91,8 +91,8 @@ def color_as_seen(
 ) -> Float[Tensor, "n 3"]:
     """Means of the colours that a field shows at points of a surface to the cameras that see them.
 
-    A field of radiance has learned colours along the directions from which photos were taken; along others, such as a
-    surface's normal, it may show anything. Of what changes with the direction a mean is the nearest to all views.
+    Along one direction a field of radiance shows the light of one view, and along those from which no photo was taken,
+    such as most normals, a guess. Of what changes with the direction a mean is the nearest to all views.
 
     Args:
         mesh: what hides points.
