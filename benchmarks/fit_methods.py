@@ -5,6 +5,9 @@ frequencies; coarse-to-fine: by Fourier features of which it knows half the pixe
 Seconds are those of the processor, not of the clock. A row a fit is added to the file of rows, which a second call goes
 on with; the table has, for the best learning rate of each way, mean and deviation over the seeds.
 
+variance: networks of several activations, from first weights of their own and from such as keep variance.
+total-variation: dense grids of half the pixels, scored on the others.
+
 start: from tiles of the other images of the folder a start is learned, from which tiles of this image are fitted in ten
 steps. gradient-origin: a decoder of tiles of the other images, by what its codes say of them and of this image's tiles
 ("new"); principal components are the best that codes of as many numbers can do linearly.
@@ -40,9 +43,11 @@ from onefield.training.fit_methods import (
     FrequencyShift,
     GradientAdjustment,
     IterativeRefinement,
+    KeptVariance,
     SingularPlaces,
     StochasticSimilarity,
     Teaching,
+    TotalVariation,
 )
 from onefield.training.gradient_origin import learn_gradient_origin
 from onefield.training.meta_learning import Lessons, learn_start
@@ -104,6 +109,15 @@ ON_SIREN = {
 }
 # The same, on a low-pass network beside one of wavelets.
 ON_WAVELETS = {"wavelets": (), "wavelets at singularities": (SingularPlaces(),)}
+# The same, on networks of one activation.
+ACTIVATIONS = ("siren", "finer", "gaussian", "sinc")
+FIRST_WEIGHTS = {"own": (), "variance 1": (KeptVariance(1.0),), "variance 3": (KeptVariance(3.0),)}
+# On dense grids that know half the pixels.
+ON_GRIDS = {
+    "half, grid": (),
+    "half, grid, variation 0.01": (TotalVariation(),),
+    "half, grid, variation 0.05": (TotalVariation(0.05),),
+}
 # Of the whole fit; teaching keeps its rate, all others let it fall.
 FINAL_RATES = {"constant rate": 1.0, "falling rate": 0.05}
 # Of networks with at least as many parameters as one of the usual width with the networks that refine its answer.
@@ -204,9 +218,17 @@ def figures(key: Key, folder: Path, image: Signal, steps: int) -> dict[str, floa
         chosen = fit(image, "siren", methods=[Sizes(rate), FrequencyShift(MULTIPLES)], steps=1, seed=seed)
         spent = time.process_time() - began
         return {"multiple": chosen.recipe.options["first_w0"] / 30, "seconds": spent}
+    if way.startswith(ACTIVATIONS):
+        name, _, start = way.partition(", ")
+        fitted = fit(image, name, methods=[Sizes(rate), *FIRST_WEIGHTS[start]], steps=steps, seed=seed)
+        return {"psnr": fitted.metrics["psnr"], "ssim": fitted.metrics["ssim"], "seconds": time.process_time() - began}
     known, hidden = half_known(image, seed)
-    methods = [CoarseToFine()] if way.startswith("coarse") else []
-    fitted = fit(known, "fourier", methods=[Sizes(rate), *methods], steps=steps, seed=seed)
+    if way in ON_GRIDS:
+        recipe = replace(recipe_for("dense", known), batch=FULL_BATCH, encoding_rate=rate)
+        fitted = fit(known, recipe, methods=ON_GRIDS[way], steps=steps, seed=seed)
+    else:
+        methods = [CoarseToFine()] if way.startswith("coarse") else []
+        fitted = fit(known, "fourier", methods=[Sizes(rate), *methods], steps=steps, seed=seed)
     return {
         "psnr": psnr(fitted.reconstruction()[hidden], image.values[hidden], image.value_range),
         "known_psnr": fitted.metrics["psnr"],
@@ -230,6 +252,12 @@ def asked(arguments: argparse.Namespace) -> Iterator[Key]:
     families = {
         **{way: ([way], arguments.rates, arguments.seeds) for way in ON_SIREN},
         "singularities": (list(ON_WAVELETS), arguments.rates, arguments.seeds),
+        "variance": (
+            [f"{name}, {start}" for name in ACTIVATIONS for start in FIRST_WEIGHTS],
+            arguments.rates,
+            arguments.seeds,
+        ),
+        "total-variation": (list(ON_GRIDS), [0.1], arguments.seeds),
         "fresh": (["fresh", *frequencies], [4e-3], arguments.seeds),
         "start": (list(STARTS), arguments.rates, arguments.seeds),
         "gradient-origin": (list(DECODERS), [5e-4], arguments.seeds),

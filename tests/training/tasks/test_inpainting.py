@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from onefield.data.signals import signal_of
+from onefield.data.signals import Signal, signal_of
 from onefield.errors import DataError
 from onefield.training.fit import fit
-from onefield.training.tasks.inpainting import Inpainting, mask_for
+from onefield.training.tasks.inpainting import Inpainting, mask_for, open_cells
 from tests.training.tasks.pictures import sines, waves
 
 
@@ -20,6 +20,20 @@ def test_what_a_mask_hides_is_filled_in_and_scored_there_alone():
     error = np.square(answer - truth)[hidden].mean()
     peak = 9.0 - truth.min()
     assert fitted.metrics["psnr"] == pytest.approx(10 * np.log10(peak**2 / error), abs=0.1)
+
+
+def test_every_difference_that_a_hole_leaves_open_is_held_small():
+    values = torch.zeros(4, 5, 1)
+    values[1:3, 2, 0] = torch.nan
+    cells = open_cells(Signal("image", values, 1.0))
+    # the hole itself, what stands before it in its rows, and above it
+    assert sorted(map(tuple, np.argwhere(np.isin(np.arange(20).reshape(4, 5), cells)).tolist())) == [
+        (0, 2),
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
 
 
 def test_nan_is_unknown_without_a_mask():
