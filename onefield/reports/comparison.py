@@ -124,6 +124,7 @@ def _caveats(records: list[tuple[str, RunRecord]]) -> list[Markup]:
     ):
         if len({repr(of(record)) for _, record in scored}) > 1:
             told.append(f"The runs were scored on different {what}: their figures can't be held against each other.")
+    told += [f"{name}: {record.scored_elsewhere}" for name, record in scored if record.scored_elsewhere]
     told += [f"{name} was not scored." for name, record in records if record.evaluation is None]
     return [paragraph(text) for text in told]
 

@@ -72,6 +72,14 @@ class RunRecord:
         return sorted(named, key=lambda row: float("inf") if row.get("psnr") is None else row["psnr"])
 
     @property
+    def scored_elsewhere(self) -> str | None:
+        """A sentence where the figures are of another step than the newest checkpoint; None where they are not."""
+        scored = (self.evaluation or {}).get("step", self.step)
+        if scored == self.step:
+            return None
+        return f"The held-out views were scored at step {scored}, not at step {self.step}."
+
+    @property
     def scored_from(self) -> float:
         """Where the scored part of each picture begins, as a share of its width."""
         share = (self.evaluation or {}).get("scored_from")

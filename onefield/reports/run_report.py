@@ -175,9 +175,8 @@ def machine_text(machine: dict | None) -> str:
 
 def _warnings(record: RunRecord, portrait: Portrait | None) -> Markup:
     told = [*record.warnings, *(portrait.trouble if portrait else ())]
-    evaluated = (record.evaluation or {}).get("step", record.step)
-    if evaluated != record.step:
-        told.append(f"The held-out views were scored at step {evaluated}, not at step {record.step}.")
+    if record.scored_elsewhere:
+        told.append(record.scored_elsewhere)
     if not told:
         return section("Warnings", paragraph("None."))
     more = len(told) - MOST_WARNINGS

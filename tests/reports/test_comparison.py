@@ -49,10 +49,11 @@ def test_unlike_runs_are_said_to_be(scored, better, tmp_path):
     better.write_config(better.read_config().replace("downscale: 1", "downscale: 2"))
     evaluation = better.read_evaluation("held-out")
     evaluation["per_view"] = [row | {"view": "other " + row["view"]} for row in evaluation["per_view"]]
-    better.write_evaluation(evaluation, "held-out")
+    better.write_evaluation(evaluation | {"step": 1}, "held-out")
     text = compared([scored.folder, better], tmp_path / "compare.html").text
     assert "different image sizes" in text
     assert "different held-out views" in text
+    assert "The held-out views were scored at step 1, not at step" in text
     assert "No held-out view was scored in all of the runs" in text
 
 
