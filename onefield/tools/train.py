@@ -138,10 +138,24 @@ def train_to_end(opened: Run, resume: bool = False, page: FieldPage | None = Non
 
 
 def train_and_score(opened: Run, resume: bool, json: bool, page: FieldPage | None = None) -> None:
-    """Trains a run to its end, scores it, writes its report and, where it began with plain photos, its mesh."""
+    """Trains a run to its end, scores it, writes its report and, where it began with plain photos, its mesh.
+
+    Raises:
+        InterruptedRun: a signal stopped the training, or what comes behind it.
+        DivergedError: as `run`.
+    """
     outcome = train_to_end(opened, resume, page)
     say(f"trained {outcome.step} steps in {duration(outcome.elapsed)}")
-    opened = replace(opened, step=outcome.step)
+    try:
+        _score_and_show(replace(opened, step=outcome.step), outcome, json, page)
+    except KeyboardInterrupt:
+        raise InterruptedRun(
+            f"stopped after the training, which is saved; score it with: onefield evaluate {opened.folder.path}"
+        ) from None
+
+
+def _score_and_show(opened: Run, outcome: Outcome, json: bool, page: FieldPage | None) -> None:
+    """All that follows the training."""
     tell = page.after_training if page is not None else lambda doing: None
     summary, lines = _scored(opened, tell)
     path, exported = opened.folder.exports / MESH, None

@@ -23,6 +23,7 @@ from onefield.configs.runs import open_run, read_config, score
 from onefield.data.demo_scene import write_demo_scene
 from onefield.errors import UsageError
 from onefield.export.formats import read_mesh
+from onefield.tools import train as train_module
 from onefield.tools.main import main
 from onefield.training.checkpoints import load_checkpoint
 from onefield.training.run_folder import RunFolder
@@ -224,6 +225,17 @@ def test_views_of_a_split_that_is_none_are_not_scored_as_another(run: Path) -> N
     with pytest.raises(UsageError, match="Unknown split 'test': valid are held-out, training"):
         score(open_run(run), "test")
     assert not list((run / "eval").glob("test*"))
+
+
+def test_scoring_that_is_stopped_says_that_the_run_is_saved(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_module, "score", stopped)
+    assert main(["train", str(run), "--resume"]) == 130
+    assert capsys.readouterr().err.endswith(f"which is saved; score it with: onefield evaluate {run}\n")
 
 
 def test_a_longer_budget_is_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
