@@ -27,7 +27,7 @@ def run_command(
 
     Args:
         run: folder of the run.
-        split: which views.
+        split: views to score, those that were held out or those that were trained on.
         lpips: also score LPIPS with the weights in this safetensors file (docs/methods.md says what it holds).
         json: print the result as JSON.
     """

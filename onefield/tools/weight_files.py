@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from onefield.errors import DataError
+
 Description = tuple[dict[str, object], list[str]]
 
 
@@ -12,7 +14,7 @@ def described_weights(path: Path) -> Description | None:
     of fields; None for all else.
 
     Raises:
-        DataError: one of these, but damaged.
+        DataError: one of these, but damaged, or other weights.
     """
     from onefield.training.fit_methods.learned_start import LEARNED_START_FILE
     from onefield.training.fitted import FIT_FILE
@@ -28,12 +30,17 @@ def described_weights(path: Path) -> Description | None:
         GENERATOR_FILE: _generator,
         JUDGE_FILE: _judge,
     }
-    if not file.is_file():
+    if not file.is_file() or file.suffix != ".safetensors":
         return None
-    return next((read(file) for kind, read in readers.items() if kind.marks(file)), None)
+    for kind, read in readers.items():
+        if kind.marks(file):
+            return read(file)
+    raise DataError(f"{file} holds no weights that Onefield knows, or is damaged; write it again.")
 
 
 def _fit(file: Path) -> Description:
+    import torch
+
     from onefield.training.fitted import load_fitted
 
     fitted = load_fitted(file)
@@ -43,7 +50,10 @@ def _fit(file: Path) -> Description:
     samples = " of " + " x ".join(map(str, reversed(fitted.shape))) + " samples" if fitted.shape else ""
     figures = ", ".join(f"{name} {value:.4g}" for name, value in fitted.metrics.items() if name != "parameters")
     lines = [f"{file}: {fitted.kind}{samples} by a field of '{fitted.recipe.field}', {parameters:,} parameters"]
-    return result, [*lines, *([figures] if figures else []), f"next: onefield compress {file}"]
+    lines += [figures] if figures else []
+    sound = all(bool(torch.isfinite(weight).all()) for weight in fitted.field.state_dict().values())
+    lines.append(f"next: onefield compress {file}" if sound else "problem: not all numbers are finite; fit it again")
+    return result | {"sound": sound}, lines
 
 
 def _start(file: Path) -> Description:

@@ -77,9 +77,13 @@ def test_fits_and_starts_are_told(tmp_path, capsys):
     capsys.readouterr()
     for path in (tmp_path / "made", tmp_path / "made" / "field.safetensors"):
         found = described(path, capsys)
-        assert (found["kind"], found["field"], found["shape"]) == ("fit", "siren", [5, 7])
+        assert (found["kind"], found["field"], found["shape"], found["sound"]) == ("fit", "siren", [5, 7], True)
     assert described(start, capsys) == {"kind": "start of fits", "field": "siren", "signals": 2}
     assert described(decoder, capsys) == {"kind": "decoder", "field": "siren", "shape": [5, 7], "code": 3}
+    cut = tmp_path / "made" / "field.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    assert main(["inspect", str(tmp_path / "made")]) == 3
+    assert "is damaged" in capsys.readouterr().err
 
 
 def test_vertices_that_a_file_splits_at_seams_are_one_place(tmp_path, capsys):
