@@ -281,6 +281,10 @@ class _Learner:
                 if self.share < 1 and not stopped:
                     losses, agreements = [], []
         done = Completion(self.network, self.recipe, tuple(self.names), self.step)
+        if not losses:
+            # nothing was left to learn: the last sitting's figures stand
+            last = (run.read_metrics() or [{}])[-1]
+            losses, agreements = ([math.nan if last.get(name) is None else last[name]] for name in ("loss", "iou"))
         return Learned(done, _mean(losses), _mean(agreements), self.elapsed, stopped and self.share < 1)
 
     def take_step(self) -> tuple[float, float]:

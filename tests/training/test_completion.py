@@ -142,7 +142,10 @@ def test_what_is_stopped_in_its_first_step_can_be_gone_on_with(solids, tmp_path,
         learn_completion(solids, tmp_path / "run", TINY)
     monkeypatch.undo()
     assert not holds_completion(tmp_path / "run")
-    assert learn_completion(solids, tmp_path / "run", TINY, steps=1, resume=True).completion.step == 1
+    learned = learn_completion(solids, tmp_path / "run", TINY, steps=1, resume=True)
+    assert learned.completion.step == 1
+    # nothing is left to learn, and the figures are those of before
+    assert learn_completion(solids, tmp_path / "run", TINY, resume=True).loss == learned.loss > 0
 
 
 def test_budgets_and_folders_that_cannot_be(solids, tmp_path):
