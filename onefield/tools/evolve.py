@@ -15,7 +15,7 @@ from onefield.tools.output import say, show
 
 if TYPE_CHECKING:
     from onefield.data.signals import Shape
-    from onefield.training.evolution import Law
+    from onefield.training.evolution import Evolution, Law
     from onefield.types import Bounds
 
 # Room around all that moves, as a part of the domain's half side.
@@ -56,19 +56,30 @@ def run_command(
     """
     import torch
 
-    from onefield.export.formats import export_mesh
     from onefield.fields.evolving import EvolvingField
     from onefield.training.evolution import STEPS, evolve
     from onefield.training.seeds import checked_seed
 
-    if frames < 2 or resolution < 1:
-        raise UsageError(f"Give 2 or more --frames and 1 or more cells of --resolution, got {frames} and {resolution}.")
+    if frames < 2:
+        raise UsageError(f"An evolution has 2 or more --frames, the first and the last, got {frames}.")
+    if resolution < 1:
+        raise UsageError(f"Give 1 or more cells of --resolution, got {resolution}.")
     start, plan = _planned(shape, other, by, amount, axis)
     folder = require_place(Path("evolutions") / shape.stem if to is None else to)
     say(f"{shape}: {start.description}")
     torch.manual_seed(checked_seed(seed))
     field = EvolvingField(plan.domain)
     evolution = evolve(start, plan.law, field, steps=STEPS if steps is None else steps, seed=seed, observe=say)
+    written = _write_frames(evolution, folder, frames, resolution)
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in evolution.metrics.items())
+    result = {"shape": str(shape), "folder": str(folder), "meshes": [path.name for path in written]}
+    show(result | evolution.metrics, json, [listed, *(f"wrote {path}" for path in written)])
+
+
+def _write_frames(evolution: Evolution, folder: Path, frames: int, resolution: int) -> list[Path]:
+    """Files of the meshes up to the last moment that has one."""
+    from onefield.export.formats import export_mesh
+
     make_folder(folder)
     written = []
     for frame in range(frames):
@@ -80,9 +91,7 @@ def run_command(
             break
         written.append(folder / f"frame-{frame:03d}.ply")
         export_mesh(mesh, written[-1])
-    listed = ", ".join(f"{name} {value:.4g}" for name, value in evolution.metrics.items())
-    result = {"shape": str(shape), "folder": str(folder), "meshes": [path.name for path in written]}
-    show(result | evolution.metrics, json, [listed, *(f"wrote {path}" for path in written)])
+    return written
 
 
 @dataclass(frozen=True)

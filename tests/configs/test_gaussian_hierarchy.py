@@ -41,9 +41,9 @@ def trained(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hierarchy that has learned its seven pictures."""
     output = tmp_path_factory.mktemp("run") / "run"
     opened = begun(scene, output)
-    before = scored(opened.method, opened.scene, "train").summary()["psnr"]
+    before = scored(opened.method, opened.scene, "training").summary()["psnr"]
     run(opened)
-    after = scored(opened.method, opened.scene, "train").summary()["psnr"]
+    after = scored(opened.method, opened.scene, "training").summary()["psnr"]
     assert after > max(before + 8, 22)
     return output
 
